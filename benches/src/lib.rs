@@ -1,0 +1,1 @@
+//! Benchmarks of loquat's kernels and models, alone and against peers.

@@ -1,0 +1,1 @@
+//! CPU kernels for transformer inference: packed GEMM, ragged attention, row-wise ops.

@@ -1,0 +1,1 @@
+//! Transformer architectures as loquat graphs.

@@ -1,0 +1,1 @@
+//! Graph compiler and executor for ragged transformer inference.

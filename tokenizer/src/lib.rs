@@ -1,0 +1,1 @@
+//! Tokenizers for transformer models, exact to the reference, with offsets.

@@ -1,0 +1,3 @@
+//! The `loquat` command.
+
+fn main() {}
