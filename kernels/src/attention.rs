@@ -1,0 +1,325 @@
+//! Fused attention over ragged batches: scores, softmax and the weighted sum for one head at a time, in cache.
+//!
+//! One work item is a (sequence, head, block of queries). It transposes the head's keys into panels once, then takes the
+//! queries tile by tile: scores for the whole key row, softmax in place, and the product with the values, all with the GEMM
+//! microkernel. There is no mask tensor: a sequence's keys are simply those between its two cumulative lengths.
+
+use pulp::{Simd, WithSimd};
+
+use crate::{
+    Cpu, Exec, KernelError, MatMut, MatRef,
+    error::expect_eq,
+    gemm::{MicroKernel, ScratchTile, Tile, kernel_for, split_rows},
+    softmax,
+    view::SharedMat,
+};
+
+/// The attention of one layer.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct AttentionSpec {
+    /// Number of heads.
+    pub heads: usize,
+    /// Width of one head.
+    pub head_dim: usize,
+    /// Multiplies the scores: usually `1 / sqrt(head_dim)`.
+    pub scale: f32,
+    /// Whether a query sees only keys up to its own position, the last query sitting at the last key.
+    pub causal: bool,
+}
+
+/// Queries of one work item where heads alone are too few for the workers: enough to pay for transposing the keys again.
+const QUERY_BLOCK: usize = 112;
+
+/// Number of `f32` that [`attention`] needs as scratch, for sequences of up to `max_kv` keys.
+///
+/// # Errors
+/// If the number overflows.
+pub fn scratch_len(cpu: &Cpu, spec: &AttentionSpec, max_kv: usize, workers: usize) -> Result<usize, KernelError> {
+    let too_large = KernelError::TooLarge { what: "attention scratch", rows: workers, cols: max_kv };
+    let layout = Layout::new(kernel_for(cpu), spec, max_kv).ok_or_else(|| too_large.clone())?;
+    layout.len.checked_mul(workers).ok_or(too_large)
+}
+
+/// Computes `softmax(scale · q kᵀ) v` for every head of every sequence.
+///
+/// `q` is `[queries, heads * head_dim]`, `k` and `v` are `[keys, heads * head_dim]`, `out` has the shape of `q`; all may be
+/// column ranges of wider matrices. Sequence `i` has the queries `cu_q[i] .. cu_q[i + 1]` and the keys `cu_kv[i] .. cu_kv[i + 1]`,
+/// both counted from the first entry. A sequence without keys gives zeros. `scratch` is [`scratch_len`] values long, of any content.
+///
+/// # Errors
+/// If shapes, lengths or the scratch disagree.
+#[allow(clippy::too_many_arguments)]
+pub fn attention(
+    cpu: &Cpu,
+    exec: Exec<'_>,
+    spec: &AttentionSpec,
+    q: MatRef<'_>,
+    k: MatRef<'_>,
+    v: MatRef<'_>,
+    cu_q: &[u32],
+    cu_kv: &[u32],
+    scratch: &mut [f32],
+    out: MatMut<'_>,
+) -> Result<(), KernelError> {
+    let width = spec.heads.saturating_mul(spec.head_dim);
+    expect_eq("columns of the queries", q.cols(), width)?;
+    expect_eq("columns of the keys", k.cols(), width)?;
+    expect_eq("columns of the values", v.cols(), width)?;
+    expect_eq("columns of the output", out.cols(), width)?;
+    expect_eq("rows of the values", v.rows(), k.rows())?;
+    expect_eq("rows of the output", out.rows(), q.rows())?;
+    let max_q = validate_lengths(cu_q, q.rows())?;
+    let max_kv = validate_lengths(cu_kv, k.rows())?;
+    expect_eq("sequences of the keys", cu_kv.len(), cu_q.len())?;
+    let kernel = kernel_for(cpu);
+    let workers = exec.workers();
+    let needed = scratch_len(cpu, spec, max_kv, workers)?;
+    if scratch.len() < needed {
+        return Err(KernelError::Shape { what: "attention scratch", expected: needed, found: scratch.len() });
+    }
+    let Some(layout) = Layout::new(kernel, spec, max_kv) else {
+        return Ok(());
+    };
+
+    let sequences = cu_q.len() - 1;
+    let heads = sequences * spec.heads;
+    let query_blocks = if workers > 1 && heads < 4 * workers { max_q.div_ceil(QUERY_BLOCK) } else { 1 };
+    let scratch = MatMut::new(scratch, workers, layout.len, layout.len)?.shared();
+    let out = out.shared();
+    exec.for_each(heads * query_blocks, &|worker, item| {
+        let (head, block) = (item / query_blocks, item % query_blocks);
+        let (sequence, head) = (head / spec.heads, head % spec.heads);
+        let queries = range(cu_q, sequence);
+        let keys = range(cu_kv, sequence);
+        let first = if query_blocks == 1 { 0 } else { block * QUERY_BLOCK };
+        let count = if query_blocks == 1 { queries.len() } else { QUERY_BLOCK };
+        if first >= queries.len() || spec.head_dim == 0 {
+            return;
+        }
+        let count = count.min(queries.len() - first);
+        let column = head * spec.head_dim;
+        if keys.is_empty() {
+            for row in queries.start + first..queries.start + first + count {
+                // SAFETY: rows of this block of queries and columns of this head belong to this work item alone.
+                unsafe { std::slice::from_raw_parts_mut(out.element(row, column), spec.head_dim) }.fill(0.0);
+            }
+            return;
+        }
+        // SAFETY: every worker has a row of the scratch for itself.
+        let mut own = unsafe { scratch.rows_mut(worker, 1) };
+        cpu.arch().dispatch(Head {
+            kernel,
+            spec,
+            layout: &layout,
+            q,
+            k,
+            v,
+            out,
+            column,
+            first_query: queries.start + first,
+            queries: count,
+            // How many of the sequence's keys the first query of this block sees, if it is causal.
+            visible: (keys.len() + first + 1).saturating_sub(queries.len()),
+            keys,
+            scratch: own.row_mut(0),
+        });
+    });
+    Ok(())
+}
+
+/// Checks that `cu` ascends and ends with `rows`; gives the longest sequence.
+pub(crate) fn validate_lengths(cu: &[u32], rows: usize) -> Result<usize, KernelError> {
+    let lengths = |position: usize, expected: String| KernelError::Lengths {
+        position,
+        found: cu.get(position).map_or(0, |entry| *entry as usize),
+        expected,
+    };
+    let Some(first) = cu.first() else {
+        return Err(lengths(0, "at least one entry".into()));
+    };
+    let mut longest = 0;
+    for (i, pair) in cu.windows(2).enumerate() {
+        match pair[1].checked_sub(pair[0]) {
+            Some(len) => longest = longest.max(len as usize),
+            None => return Err(lengths(i + 1, format!("at least {}", pair[0]))),
+        }
+    }
+    let total = (cu[cu.len() - 1] - first) as usize;
+    if total != rows {
+        return Err(lengths(cu.len() - 1, format!("{} (the matrix has {rows} rows)", *first as usize + rows)));
+    }
+    Ok(longest)
+}
+
+/// Rows of sequence `i`.
+pub(crate) fn range(cu: &[u32], i: usize) -> std::ops::Range<usize> {
+    (cu[i] - cu[0]) as usize..(cu[i + 1] - cu[0]) as usize
+}
+
+/// Where things lie in one worker's scratch.
+struct Layout {
+    /// Row stride of the scores: the keys in whole panels.
+    scores_stride: usize,
+    /// Start of the transposed keys: panel after panel, `head_dim` rows of `nr` keys.
+    keys: usize,
+    /// Start of the padded values: panel after panel, a row of `nr` for each key. Unused where values can be read in place.
+    values: usize,
+    len: usize,
+}
+
+impl Layout {
+    fn new(kernel: &MicroKernel, spec: &AttentionSpec, max_kv: usize) -> Option<Layout> {
+        let padded = max_kv.checked_next_multiple_of(kernel.nr)?;
+        // An odd number of cache lines between score rows, so that the rows of a tile don't fall into the same cache sets.
+        let scores_stride = padded.checked_next_multiple_of(32)?.checked_add(16)?;
+        let keys = scores_stride.checked_mul(kernel.mr)?;
+        let values = keys.checked_add(padded.checked_mul(spec.head_dim)?)?;
+        let value_len = match in_place(kernel, spec) {
+            true => 0,
+            false => max_kv.checked_mul(spec.head_dim.checked_next_multiple_of(kernel.nr)?)?,
+        };
+        let len = values.checked_add(value_len)?.checked_next_multiple_of(16)?;
+        Some(Layout { scores_stride, keys, values, len })
+    }
+}
+
+/// Whether a value row fills whole panels, so that the kernel can read it where it lies.
+fn in_place(kernel: &MicroKernel, spec: &AttentionSpec) -> bool {
+    spec.head_dim.is_multiple_of(kernel.nr)
+}
+
+/// One head of one sequence for a block of queries.
+struct Head<'a> {
+    kernel: &'static MicroKernel,
+    spec: &'a AttentionSpec,
+    layout: &'a Layout,
+    q: MatRef<'a>,
+    k: MatRef<'a>,
+    v: MatRef<'a>,
+    out: SharedMat<'a>,
+    /// First column of the head.
+    column: usize,
+    first_query: usize,
+    queries: usize,
+    visible: usize,
+    keys: std::ops::Range<usize>,
+    scratch: &'a mut [f32],
+}
+
+impl WithSimd for Head<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Head { kernel, spec, layout, q, k, v, out, column, first_query, queries, visible, keys, scratch } = self;
+        let (head_dim, nr) = (spec.head_dim, kernel.nr);
+        let columns = column..column + head_dim;
+        let (scores, panels) = scratch.split_at_mut(layout.keys);
+        let (key_panels, value_panels) = panels.split_at_mut(layout.values - layout.keys);
+        pack_keys(k, &keys, columns.clone(), nr, key_panels);
+        let (values, value_stride, value_panel_len) = if in_place(kernel, spec) {
+            (v.as_ptr().wrapping_add(keys.start * v.row_stride() + column), v.row_stride(), nr)
+        } else {
+            pack_values(v, &keys, columns, nr, value_panels);
+            (value_panels.as_ptr(), nr, keys.len() * nr)
+        };
+        let mut tile = ScratchTile::new();
+        for (start, rows) in split_rows(queries, kernel.mr) {
+            let row = first_query + start;
+            for panel in 0..keys.len().div_ceil(nr) {
+                // SAFETY: the kernel is the one of the level that `simd` stands for. The query rows lie in `q` and have `head_dim`
+                // columns from `column`; the panel holds `head_dim × nr` values, and the scores have room for whole panels.
+                unsafe {
+                    kernel.run(&Tile {
+                        rows,
+                        k: head_dim,
+                        a: q.as_ptr().add(row * q.row_stride() + column),
+                        a_stride: q.row_stride(),
+                        b: key_panels[panel * head_dim * nr..].as_ptr(),
+                        b_stride: nr,
+                        c: scores[panel * nr..].as_mut_ptr(),
+                        c_stride: layout.scores_stride,
+                    });
+                }
+            }
+            let mut inverse_sums = [0.0; 64];
+            for (i, inverse) in inverse_sums.iter_mut().enumerate().take(rows) {
+                let seen = if spec.causal { (visible + start + i).min(keys.len()) } else { keys.len() };
+                let (seen, unseen) = scores[i * layout.scores_stride..][..keys.len()].split_at_mut(seen);
+                let sum = softmax::exp_row(simd, seen, spec.scale);
+                unseen.fill(0.0);
+                // Without a visible key all weights are zero, and so is the result.
+                *inverse = if sum > 0.0 { 1.0 / sum } else { 0.0 };
+            }
+            for panel in 0..head_dim.div_ceil(nr) {
+                // SAFETY: as above; the scores have a column for each key, and each key a value row of `nr` values: in place where
+                // `head_dim` is a multiple of `nr`, else padded.
+                unsafe {
+                    kernel.run(&Tile {
+                        rows,
+                        k: keys.len(),
+                        a: scores.as_ptr(),
+                        a_stride: layout.scores_stride,
+                        b: values.wrapping_add(panel * value_panel_len),
+                        b_stride: value_stride,
+                        c: tile.as_mut_ptr(),
+                        c_stride: nr,
+                    });
+                }
+                let cols = nr.min(head_dim - panel * nr);
+                for (i, inverse) in inverse_sums.iter().enumerate().take(rows) {
+                    // SAFETY: rows of this block of queries and columns of this head belong to this work item alone.
+                    let target =
+                        unsafe { std::slice::from_raw_parts_mut(out.element(row + i, column + panel * nr), cols) };
+                    for (target, value) in target.iter_mut().zip(tile.row(i, nr)) {
+                        *target = value * inverse;
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Transposes the keys of one head into panels: `panel[d * nr + key]`, zeros beyond the last key.
+#[inline(always)]
+fn pack_keys(
+    k: MatRef<'_>,
+    keys: &std::ops::Range<usize>,
+    columns: std::ops::Range<usize>,
+    nr: usize,
+    panels: &mut [f32],
+) {
+    let head_dim = columns.len();
+    for (panel, first) in panels.chunks_exact_mut(head_dim * nr).zip(keys.clone().step_by(nr)) {
+        let count = nr.min(keys.end - first);
+        if count < nr {
+            panel.fill(0.0);
+        }
+        for i in 0..count {
+            for (target, value) in panel[i..].iter_mut().step_by(nr).zip(&k.row(first + i)[columns.clone()]) {
+                *target = *value;
+            }
+        }
+    }
+}
+
+/// Copies the values of one head into panels: `panel[key * nr + d]`, zeros beyond the last column.
+#[inline(always)]
+fn pack_values(
+    v: MatRef<'_>,
+    keys: &std::ops::Range<usize>,
+    columns: std::ops::Range<usize>,
+    nr: usize,
+    panels: &mut [f32],
+) {
+    for (panel, first) in panels.chunks_exact_mut(keys.len() * nr).zip(columns.clone().step_by(nr)) {
+        let count = nr.min(columns.end - first);
+        for (target, key) in panel.chunks_exact_mut(nr).zip(keys.clone()) {
+            target[..count].copy_from_slice(&v.row(key)[first..first + count]);
+            target[count..].fill(0.0);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

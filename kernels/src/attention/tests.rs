@@ -1,0 +1,184 @@
+//! Ragged attention against a plain reference at awkward shapes, and its invariance.
+
+use std::num::NonZeroUsize;
+
+use super::*;
+use crate::Team;
+
+/// Deterministic values in `-2 .. 2`.
+fn values(len: usize, seed: u32) -> Vec<f32> {
+    let mut state = seed.wrapping_mul(747_796_405).wrapping_add(2_891_336_453);
+    (0..len)
+        .map(|_| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 8) as f32 / (1 << 22) as f32 - 2.0
+        })
+        .collect()
+}
+
+fn cumulative(lengths: &[usize], base: u32) -> Vec<u32> {
+    let mut cu = vec![base];
+    for len in lengths {
+        cu.push(cu[cu.len() - 1] + *len as u32);
+    }
+    cu
+}
+
+/// The definition, in `f64`.
+fn reference(
+    spec: &AttentionSpec,
+    q: MatRef<'_>,
+    k: MatRef<'_>,
+    v: MatRef<'_>,
+    cu_q: &[u32],
+    cu_kv: &[u32],
+) -> Vec<f64> {
+    let width = spec.heads * spec.head_dim;
+    let mut out = vec![0.0; q.rows() * width];
+    for sequence in 0..cu_q.len() - 1 {
+        let (queries, keys) = (range(cu_q, sequence), range(cu_kv, sequence));
+        for head in 0..spec.heads {
+            let columns = head * spec.head_dim..(head + 1) * spec.head_dim;
+            for (i, query) in queries.clone().enumerate() {
+                let seen = if spec.causal {
+                    (keys.len() + i + 1).saturating_sub(queries.len()).min(keys.len())
+                } else {
+                    keys.len()
+                };
+                let scores: Vec<f64> = keys
+                    .clone()
+                    .take(seen)
+                    .map(|key| {
+                        let dot: f64 = q.row(query)[columns.clone()]
+                            .iter()
+                            .zip(&k.row(key)[columns.clone()])
+                            .map(|(a, b)| f64::from(*a) * f64::from(*b))
+                            .sum();
+                        dot * f64::from(spec.scale)
+                    })
+                    .collect();
+                let max = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+                let weights: Vec<f64> = scores.iter().map(|score| (score - max).exp()).collect();
+                let sum: f64 = weights.iter().sum();
+                for (weight, key) in weights.iter().zip(keys.clone()) {
+                    for column in columns.clone() {
+                        out[query * width + column] += weight / sum * f64::from(v.row(key)[column]);
+                    }
+                }
+            }
+        }
+    }
+    out
+}
+
+struct Case {
+    spec: AttentionSpec,
+    queries: Vec<usize>,
+    keys: Vec<usize>,
+}
+
+impl Case {
+    fn new(heads: usize, head_dim: usize, causal: bool, lengths: &[usize]) -> Case {
+        let spec = AttentionSpec { heads, head_dim, scale: 1.0 / (head_dim as f32).sqrt(), causal };
+        Case { spec, queries: lengths.to_vec(), keys: lengths.to_vec() }
+    }
+
+    /// Queries, keys and values as column ranges of one merged matrix when both sides have the same rows, as after a merged
+    /// projection.
+    fn run(&self, cpu: &Cpu, exec: Exec<'_>, base: u32) -> (Vec<f32>, Vec<f64>) {
+        let width = self.spec.heads * self.spec.head_dim;
+        let (cu_q, cu_kv) = (cumulative(&self.queries, base), cumulative(&self.keys, base));
+        let (nq, nk) = (self.queries.iter().sum::<usize>(), self.keys.iter().sum::<usize>());
+        let stride = 3 * width + 5;
+        let data = values(nq.max(nk) * stride, 9);
+        let q = MatRef::new(&data, nq, width, stride).unwrap();
+        let merged = MatRef::new(&data, nk, 3 * width, stride).unwrap();
+        let (k, v) = (merged.columns(width, width).unwrap(), merged.columns(2 * width, width).unwrap());
+        let max_kv = self.keys.iter().copied().max().unwrap_or(0);
+        // Scratch content must not matter.
+        let mut scratch = vec![f32::NAN; scratch_len(cpu, &self.spec, max_kv, exec.workers()).unwrap()];
+        let mut out = vec![f32::NAN; nq * width];
+        let target = MatMut::new(&mut out, nq, width, width).unwrap();
+        attention(cpu, exec, &self.spec, q, k, v, &cu_q, &cu_kv, &mut scratch, target).unwrap();
+        (out, reference(&self.spec, q, k, v, &cu_q, &cu_kv))
+    }
+}
+
+/// Weights sum to one and values are below 2, so errors stay near the rounding of the scores.
+const TOLERANCE: f64 = 3e-6;
+
+#[test]
+fn every_level_matches_the_reference_at_awkward_shapes() {
+    let lengths: [&[usize]; 4] = [&[1], &[0, 3, 0], &[5, 1, 17, 33], &[64, 31, 100]];
+    for cpu in Cpu::available() {
+        for (heads, head_dim) in [(1, 1), (2, 10), (3, 11), (2, 16), (3, 32), (1, 33), (2, 64)] {
+            for lengths in lengths {
+                for causal in [false, true] {
+                    let (found, expected) = Case::new(heads, head_dim, causal, lengths).run(&cpu, Exec::Serial, 0);
+                    let worst = found.iter().zip(&expected).map(|(a, b)| (f64::from(*a) - b).abs()).fold(0.0, f64::max);
+                    assert!(
+                        worst <= TOLERANCE,
+                        "{} {heads}x{head_dim} {lengths:?} causal {causal}: max abs error {worst:.2e}",
+                        cpu.level()
+                    );
+                    assert_eq!(found.len(), expected.len());
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn queries_and_keys_may_differ_in_number() {
+    for cpu in Cpu::available() {
+        for causal in [false, true] {
+            let mut case = Case::new(2, 12, causal, &[]);
+            case.queries = vec![1, 3, 2, 0];
+            case.keys = vec![9, 3, 0, 4];
+            let (found, expected) = case.run(&cpu, Exec::Serial, 0);
+            for (a, b) in found.iter().zip(&expected) {
+                assert!((f64::from(*a) - b).abs() <= TOLERANCE, "{}: {a} {b}", cpu.level());
+            }
+        }
+    }
+}
+
+#[test]
+fn batch_base_and_threads_do_not_change_a_bit() {
+    let team = Team::new(NonZeroUsize::new(3).unwrap()).unwrap();
+    for cpu in Cpu::available() {
+        let case = Case::new(3, 20, false, &[QUERY_BLOCK * 2 + 9, 1, 40]);
+        let (serial, _) = case.run(&cpu, Exec::Serial, 0);
+        let lease = team.lease_blocking();
+        assert_eq!(serial, case.run(&cpu, Exec::Team(&lease), 0).0, "{}: threads", cpu.level());
+        assert_eq!(serial, case.run(&cpu, Exec::Serial, 77).0, "{}: base", cpu.level());
+        // The first sequence alone: its values are the first that the generator gives.
+        let alone = Case::new(3, 20, false, &[QUERY_BLOCK * 2 + 9]);
+        for exec in [Exec::Serial, Exec::Team(&lease)] {
+            let (found, _) = alone.run(&cpu, exec, 0);
+            assert_eq!(serial[..found.len()], found[..], "{}: alone", cpu.level());
+        }
+    }
+}
+
+#[test]
+fn lengths_that_lie_are_refused() {
+    let cpu = Cpu::detect().unwrap();
+    let spec = AttentionSpec { heads: 1, head_dim: 4, scale: 0.5, causal: false };
+    let data = [0.0; 16];
+    let mut scratch = vec![0.0; scratch_len(&cpu, &spec, 4, 1).unwrap()];
+    let mut out = [0.0; 16];
+    let mut run = |cu_q: &[u32], cu_kv: &[u32], scratch_len: usize| {
+        let m = MatRef::new(&data, 4, 4, 4).unwrap();
+        let out = MatMut::new(&mut out, 4, 4, 4).unwrap();
+        attention(&cpu, Exec::Serial, &spec, m, m, m, cu_q, cu_kv, &mut scratch[..scratch_len], out)
+    };
+    let len = scratch_len(&cpu, &spec, 4, 1).unwrap();
+    assert!(run(&[0, 4], &[0, 4], len).is_ok());
+    assert!(run(&[], &[0, 4], len).is_err());
+    assert!(run(&[0, 5], &[0, 4], len).is_err());
+    assert!(run(&[0, 4], &[0, 6, 4], len).is_err());
+    assert!(run(&[0, 2, 4], &[0, 4], len).is_err());
+    assert!(run(&[0, 4], &[0, 4], len - 1).is_err());
+    assert!(scratch_len(&cpu, &spec, usize::MAX / 2, 8).is_err());
+}

@@ -1,0 +1,263 @@
+//! What this machine can run, found once, and the override that forces a lower level.
+
+use std::{fmt, str::FromStr, sync::OnceLock};
+
+/// The environment variable that forces a lower level: `scalar`, `avx2`, `avx512` or `neon`.
+pub const LEVEL_VARIABLE: &str = "LOQUAT_CPU";
+
+/// An instruction-set level: a set of features that kernels are written for.
+///
+/// Ordered: a machine that has a level has all lower ones of its architecture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Level {
+    /// No explicit SIMD; whatever the target's baseline lets the compiler do.
+    Scalar,
+    /// AArch64 Advanced SIMD.
+    Neon,
+    /// x86-64 AVX2 with FMA (x86-64-v3).
+    Avx2,
+    /// x86-64 AVX-512 F, BW, CD, DQ and VL (x86-64-v4).
+    Avx512,
+}
+
+impl Level {
+    const ALL: [Level; 4] = [Level::Scalar, Level::Neon, Level::Avx2, Level::Avx512];
+
+    /// The name that [`LEVEL_VARIABLE`] takes.
+    pub fn name(self) -> &'static str {
+        match self {
+            Level::Scalar => "scalar",
+            Level::Neon => "neon",
+            Level::Avx2 => "avx2",
+            Level::Avx512 => "avx512",
+        }
+    }
+}
+
+impl fmt::Display for Level {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A level name that isn't one.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("unknown CPU level {found:?}: use one of scalar, neon, avx2, avx512")]
+pub struct ParseLevelError {
+    /// The name that was given.
+    pub found: String,
+}
+
+impl FromStr for Level {
+    type Err = ParseLevelError;
+
+    fn from_str(name: &str) -> Result<Self, Self::Err> {
+        Level::ALL
+            .into_iter()
+            .find(|level| level.name().eq_ignore_ascii_case(name))
+            .ok_or_else(|| ParseLevelError { found: name.to_owned() })
+    }
+}
+
+/// CPU features that some kernel needs, as a set.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct Features(u32);
+
+impl Features {
+    /// The empty set.
+    pub const NONE: Features = Features(0);
+    /// AVX2 with FMA: all of x86-64-v3.
+    pub const AVX2_FMA: Features = Features(1);
+    /// AVX-512 F, BW, CD, DQ, VL: all of x86-64-v4.
+    pub const AVX512: Features = Features(1 << 1);
+    /// AArch64 Advanced SIMD.
+    pub const NEON: Features = Features(1 << 2);
+
+    const NAMES: [(Features, &'static str); 3] =
+        [(Features::AVX2_FMA, "avx2+fma"), (Features::AVX512, "avx512"), (Features::NEON, "neon")];
+
+    /// Both sets together.
+    pub const fn union(self, other: Features) -> Features {
+        Features(self.0 | other.0)
+    }
+
+    /// Whether every feature of `other` is in this set.
+    pub const fn contains(self, other: Features) -> bool {
+        self.0 & other.0 == other.0
+    }
+}
+
+impl fmt::Debug for Features {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl fmt::Display for Features {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut first = true;
+        for (feature, name) in Features::NAMES {
+            if self.contains(feature) {
+                write!(f, "{}{name}", if first { "" } else { " " })?;
+                first = false;
+            }
+        }
+        if first { f.write_str("none") } else { Ok(()) }
+    }
+}
+
+/// Why there is no [`Cpu`] for a request.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CpuError {
+    /// The environment names a level that doesn't exist.
+    #[error("environment variable {LEVEL_VARIABLE}: {source}")]
+    Variable {
+        /// What is wrong with the value.
+        source: ParseLevelError,
+    },
+    /// The level exists, but this machine lacks it.
+    #[error("this machine has no {level}: its best level is {best} (unset {LEVEL_VARIABLE} to use it)")]
+    Unavailable {
+        /// The level that was asked for.
+        level: Level,
+        /// The highest level here.
+        best: Level,
+    },
+}
+
+/// A level that this machine is known to have.
+///
+/// There is no way to make a `Cpu` for a level the machine lacks, so a kernel that gets one may use the level's
+/// instructions.
+///
+/// ```
+/// use loquat_kernels::Cpu;
+/// let cpu = Cpu::detect()?;
+/// println!("running at {} ({})", cpu.level(), cpu.features());
+/// # Ok::<(), loquat_kernels::CpuError>(())
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct Cpu {
+    level: Level,
+    features: Features,
+    arch: pulp::Arch,
+}
+
+impl Cpu {
+    /// The best level of this machine, or the one that [`LEVEL_VARIABLE`] names.
+    ///
+    /// # Errors
+    /// If the variable names no level, or one that this machine lacks.
+    pub fn detect() -> Result<Cpu, CpuError> {
+        match std::env::var(LEVEL_VARIABLE) {
+            Ok(name) if !name.is_empty() => {
+                Cpu::with_level(name.parse().map_err(|source| CpuError::Variable { source })?)
+            }
+            _ => Ok(best()),
+        }
+    }
+
+    /// The given level.
+    ///
+    /// # Errors
+    /// If this machine lacks it.
+    pub fn with_level(level: Level) -> Result<Cpu, CpuError> {
+        probe(level).ok_or(CpuError::Unavailable { level, best: best().level })
+    }
+
+    /// Every level of this machine, lowest first.
+    pub fn available() -> Vec<Cpu> {
+        Level::ALL.into_iter().filter_map(probe).collect()
+    }
+
+    /// The level that kernels run at.
+    pub fn level(&self) -> Level {
+        self.level
+    }
+
+    /// The features that kernels may use at this level.
+    pub fn features(&self) -> Features {
+        self.features
+    }
+
+    /// The same level in the terms of the SIMD library that the row-wise kernels are written in.
+    pub(crate) fn arch(&self) -> pulp::Arch {
+        self.arch
+    }
+}
+
+fn best() -> Cpu {
+    static BEST: OnceLock<Cpu> = OnceLock::new();
+    *BEST.get_or_init(|| Level::ALL.into_iter().rev().find_map(probe).unwrap_or(SCALAR))
+}
+
+const SCALAR: Cpu = Cpu { level: Level::Scalar, features: Features::NONE, arch: pulp::Arch::Scalar };
+
+/// The level, if this machine has it. `pulp`'s tokens ask CPUID and XCR0 for the whole feature set of the level.
+fn probe(level: Level) -> Option<Cpu> {
+    match level {
+        Level::Scalar => Some(SCALAR),
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx2 => {
+            pulp::x86::V3::try_new().map(|v3| Cpu { level, features: Features::AVX2_FMA, arch: pulp::Arch::V3(v3) })
+        }
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx512 => pulp::x86::V4::try_new().map(|v4| Cpu {
+            level,
+            features: Features::AVX2_FMA.union(Features::AVX512),
+            arch: pulp::Arch::V4(v4),
+        }),
+        #[cfg(target_arch = "aarch64")]
+        Level::Neon => pulp::aarch64::Neon::try_new().map(|neon| Cpu {
+            level,
+            features: Features::NEON,
+            arch: pulp::Arch::Neon(neon),
+        }),
+        #[allow(unreachable_patterns)]
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_parse_back() {
+        for level in Level::ALL {
+            assert_eq!(level.name().parse(), Ok(level));
+        }
+        assert!("mmx".parse::<Level>().unwrap_err().to_string().contains("mmx"));
+    }
+
+    #[test]
+    fn scalar_is_always_there_and_levels_ascend() {
+        let levels: Vec<Level> = Cpu::available().iter().map(Cpu::level).collect();
+        assert_eq!(levels[0], Level::Scalar);
+        assert!(levels.is_sorted());
+    }
+
+    #[test]
+    fn a_level_of_another_architecture_is_refused_by_name() {
+        let foreign = if cfg!(target_arch = "x86_64") { Level::Neon } else { Level::Avx2 };
+        let error = Cpu::with_level(foreign).unwrap_err();
+        assert!(error.to_string().contains(foreign.name()), "{error}");
+    }
+
+    /// A build machine that has a level but doesn't test it would be a silent skip.
+    #[test]
+    fn machine_features_become_levels() {
+        #[cfg(target_arch = "x86_64")]
+        {
+            let has = |level| Cpu::with_level(level).is_ok();
+            assert_eq!(has(Level::Avx2), is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"));
+            assert_eq!(
+                has(Level::Avx512),
+                is_x86_feature_detected!("avx512vl") && is_x86_feature_detected!("avx512dq")
+            );
+        }
+        #[cfg(target_arch = "aarch64")]
+        assert!(Cpu::with_level(Level::Neon).is_ok());
+    }
+}
