@@ -1,0 +1,67 @@
+"""CTranslate2's `Encoder` in float32. It returns hidden states, so pooling and normalising are NumPy's here."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+
+import protocol
+
+
+class CTranslate2:
+    name = "CTranslate2"
+
+    def __init__(self, manifest: dict, threads: int):
+        import ctranslate2
+
+        self.ctranslate2, self.version, self.threads = ctranslate2, ctranslate2.__version__, threads
+        self.folder = manifest["ctranslate2"]
+        self.encoders = {}
+        self.pool = ThreadPoolExecutor(threads)
+
+    def encoder(self, streams):
+        if streams not in self.encoders:
+            self.encoders[streams] = self.ctranslate2.Encoder(
+                self.folder,
+                device="cpu",
+                compute_type="float32",
+                inter_threads=streams,
+                intra_threads=self.threads // streams,
+            )
+        return self.encoders[streams]
+
+    def load(self, sequences):
+        strategies = []
+        for size in sorted({*protocol.batch_sizes(sequences), len(sequences)}):
+            batches = protocol.batches(sequences, size)
+            for streams in {1, min(self.threads, len(batches))}:
+                name = f"batch {size}" + (f", {streams} streams" if streams > 1 else "")
+                strategies.append((name, self.plan(batches, len(sequences), streams)))
+        return strategies
+
+    def plan(self, batches, count, streams):
+        encoder = self.encoder(streams)
+        pool = self.pool if streams > 1 else None
+        view = self.ctranslate2.StorageView.from_array
+        # The views borrow the arrays, so the arrays are kept with them.
+        kept = [(batch, batch.ids.astype(np.int32), batch.lengths.astype(np.int32)) for batch in batches]
+        inputs = [(batch, view(ids), view(lengths)) for batch, ids, lengths in kept]
+
+        def embed(item):
+            batch, ids, lengths = item
+            hidden = np.asarray(encoder.forward_batch(ids, lengths).last_hidden_state)
+            if batch.uniform:
+                mean = hidden.mean(1)
+            else:
+                mean = np.stack([row[:length].mean(0) for row, length in zip(hidden, batch.lengths)])
+            return batch.rows, mean / np.linalg.norm(mean, axis=1, keepdims=True)
+
+        def run():
+            run.keep = kept
+            parts = protocol.in_streams(pool, inputs, embed)
+            out = np.empty((count, parts[0][1].shape[1]), dtype=np.float32)
+            return protocol.gather(parts, count, out)
+
+        return run
+
+
+protocol.serve(CTranslate2)
