@@ -39,6 +39,7 @@ mod error;
 pub mod gemm;
 #[cfg(all(test, unix))]
 mod guard;
+pub mod peak;
 mod softmax;
 mod team;
 mod view;

@@ -23,29 +23,31 @@ unsafe fn tile(t: &Tile) {
     unsafe { BY_ROWS[t.rows - 1](t) }
 }
 
+/// Rows that share a base pointer: `[base]`, `[base + stride]` and `[base + 2 * stride]` are addressing modes, so 14 rows take
+/// five pointers and not fourteen, which would not fit in the general registers.
+const GROUP: usize = 3;
+
+/// Steps of the reduction between two advances of the base pointers; within, the step is a displacement.
+const UNROLL: usize = 4;
+
 #[target_feature(enable = "avx512f")]
 unsafe fn rows<const R: usize>(t: &Tile) {
-    /// Rows that share a base pointer: `[base]`, `[base + stride]` and `[base + 2 * stride]` are addressing modes, so 14 rows
-    /// take five pointers and not fourteen, which would not fit in the general registers.
-    const GROUP: usize = 3;
     let mut acc: [[__m512; 2]; R] = [[_mm512_setzero_ps(); 2]; R];
     let mut b = t.b;
     let mut a: [*const f32; MR.div_ceil(GROUP)] = std::array::from_fn(|i| t.a.wrapping_add(i * GROUP * t.a_stride));
-    for _ in 0..t.k {
-        // SAFETY: `k` rows of `nr` values lie at `b`, and `k` values in each row of `a`.
-        unsafe {
-            let b0 = _mm512_loadu_ps(b);
-            let b1 = _mm512_loadu_ps(b.add(16));
-            for (row, acc) in acc.iter_mut().enumerate() {
-                let value = _mm512_set1_ps(*a[row / GROUP].add(row % GROUP * t.a_stride));
-                acc[0] = _mm512_fmadd_ps(value, b0, acc[0]);
-                acc[1] = _mm512_fmadd_ps(value, b1, acc[1]);
-            }
+    for _ in 0..t.k / UNROLL {
+        a = a.map(opaque);
+        for step in 0..UNROLL {
+            // SAFETY: `k` rows of `nr` values lie at `b`, and `k` values in each row of `a`.
+            unsafe { multiply_add(&mut acc, &a, t.a_stride, step, b) };
+            b = b.wrapping_add(t.b_stride);
         }
+        a = a.map(|base| base.wrapping_add(UNROLL));
+    }
+    for step in 0..t.k % UNROLL {
+        // SAFETY: as above.
+        unsafe { multiply_add(&mut acc, &a, t.a_stride, step, b) };
         b = b.wrapping_add(t.b_stride);
-        for base in &mut a {
-            *base = base.wrapping_add(1);
-        }
     }
     for (row, acc) in acc.iter().enumerate() {
         // SAFETY: `c` takes `nr` values in each of `rows` rows.
@@ -55,4 +57,44 @@ unsafe fn rows<const R: usize>(t: &Tile) {
             _mm512_storeu_ps(c.add(16), acc[1]);
         }
     }
+}
+
+/// One step of the reduction: column `step` of the rows at `a`, times the row at `b`.
+///
+/// # Safety
+/// `b` is valid for `nr` reads, each row for `step + 1`.
+#[inline]
+#[target_feature(enable = "avx512f")]
+unsafe fn multiply_add<const R: usize>(
+    acc: &mut [[__m512; 2]; R],
+    a: &[*const f32; MR.div_ceil(GROUP)],
+    a_stride: usize,
+    step: usize,
+    b: *const f32,
+) {
+    // SAFETY: the caller's.
+    unsafe {
+        let b = [_mm512_loadu_ps(b), _mm512_loadu_ps(b.add(16))];
+        // Written out, since an accumulator only lives in a register if every index into the array is a constant, and the
+        // compiler gives up unrolling a loop at 14 rows.
+        macro_rules! rows {
+            ($($row:literal)*) => {$(
+                if $row < R {
+                    let value = _mm512_set1_ps(*a[$row / GROUP].add($row % GROUP * a_stride + step));
+                    acc[$row][0] = _mm512_fmadd_ps(value, b[0], acc[$row][0]);
+                    acc[$row][1] = _mm512_fmadd_ps(value, b[1], acc[$row][1]);
+                }
+            )*};
+        }
+        rows!(0 1 2 3 4 5 6 7 8 9 10 11 12 13);
+    }
+}
+
+/// The same pointer, its origin hidden. The compiler would otherwise derive every row's address from the first one with a chain
+/// of additions, which compete with the multiply-adds for their ports.
+#[inline(always)]
+fn opaque(mut pointer: *const f32) -> *const f32 {
+    // SAFETY: no instructions.
+    unsafe { std::arch::asm!("/* {0} */", inout(reg) pointer, options(pure, nomem, nostack, preserves_flags)) };
+    pointer
 }
