@@ -1,1 +1,61 @@
 //! Tokenizers for transformer models, exact to the reference, with offsets.
+//!
+//! A [`Tokenizer`] is read from the files of a published model (`tokenizer.json`, `vocab.txt`) and gives the ids that
+//! Hugging Face's `tokenizers` gives for the same text, to the last one, along with the place of each token in the
+//! original text.
+//!
+//! ```
+//! # let folder = std::env::temp_dir().join(format!("loquat-tokenizer-doc-{}", std::process::id()));
+//! # std::fs::create_dir_all(&folder)?;
+//! # std::fs::write(folder.join("vocab.txt"), "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nhello\nworld\n,\n")?;
+//! use loquat_tokenizer::{EncodeOptions, Tokenizer};
+//!
+//! let tokenizer = Tokenizer::from_folder(&folder)?;
+//! let encoding = tokenizer.encode("Hello, world", None, &EncodeOptions::default())?;
+//! assert_eq!(encoding.ids, [2, 5, 7, 6, 3]);
+//! assert_eq!(encoding.offsets, [(0, 0), (0, 5), (5, 6), (7, 12), (0, 0)]);
+//! # std::fs::remove_dir_all(&folder)?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! The way of a text: added tokens are cut out, the normalizer changes the text, the pre-tokenizer splits it into words,
+//! the model turns each word into tokens, the post-processor puts special tokens around them. A decoder goes the
+//! other way. There is a module for each of these, and one for the file formats.
+
+#![forbid(unsafe_code)]
+
+mod added_vocabulary;
+mod batch;
+mod char_offsets;
+mod decoders;
+mod encoding;
+mod error;
+mod formats;
+mod models;
+mod normalized;
+mod normalizers;
+mod options;
+mod pipeline;
+mod pre_tokenizers;
+mod processors;
+mod special_tokens;
+mod tokenizer;
+mod truncation;
+mod unicode;
+
+pub use added_vocabulary::AddedToken;
+pub use encoding::Encoding;
+pub use error::TokenizerError;
+pub use options::{DecodeOptions, EncodeOptions, Input, Padding, PaddingLength, Side, Truncation, TruncationStrategy};
+pub use special_tokens::{SpecialToken, SpecialTokens};
+pub use tokenizer::{IdsEncoded, Tokenizer};
+
+/// The tokenizer of the examples in this documentation.
+#[doc(hidden)]
+pub fn doc_example() -> Tokenizer {
+    let vocabulary = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nhello\nworld\n,\n!\n##s\n";
+    match Tokenizer::from_vocab("example", vocabulary.as_bytes()) {
+        Ok(tokenizer) => tokenizer,
+        Err(error) => unreachable!("the example is well-formed: {error}"),
+    }
+}

@@ -1,0 +1,142 @@
+//! What can go wrong, and what to do about it.
+
+use std::path::PathBuf;
+
+/// Why a tokenizer could not be loaded, or a text not be encoded.
+///
+/// Every message names the file or the argument, where in it, what was expected and what was found.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TokenizerError {
+    /// A file could not be read.
+    #[error("{path}: can't be read: {source}", path = path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+
+    /// A folder holds no tokenizer.
+    #[error(
+        "{path}: no tokenizer here: expected a file tokenizer.json or vocab.txt",
+        path = path.display()
+    )]
+    NoTokenizer {
+        /// The folder.
+        path: PathBuf,
+    },
+
+    /// A file is not JSON, or its JSON has another shape than expected.
+    #[error("{file}, line {line}, column {column} ({path}): {message}")]
+    Json {
+        /// The file.
+        file: String,
+        /// The value that was being read, as a path from the root `$`.
+        path: String,
+        /// Line of the fault, from 1.
+        line: usize,
+        /// Column of the fault in bytes, from 1; 0 where the fault is the line as a whole.
+        column: usize,
+        /// What was expected and what was found.
+        message: String,
+    },
+
+    /// A component of `tokenizer.json` that this version doesn't know.
+    #[error("{file} ({path}): {component} of type {found:?} is not supported; supported are {supported}")]
+    Unsupported {
+        /// The file.
+        file: String,
+        /// Where in the file, as a path from the root `$`.
+        path: String,
+        /// What kind of component: `normalizer`, `model`, …
+        component: &'static str,
+        /// Its type.
+        found: String,
+        /// The types that would do.
+        supported: &'static str,
+    },
+
+    /// A value is well-formed but makes no sense.
+    #[error("{file} ({path}): expected {expected}, found {found}")]
+    Invalid {
+        /// The file.
+        file: String,
+        /// Where in the file: a path from the root `$`, or a line.
+        path: String,
+        /// What would have done.
+        expected: String,
+        /// What is there.
+        found: String,
+    },
+
+    /// The text has 4 GiB or more.
+    #[error("a text of {bytes} bytes is too long to encode: split it below {limit} bytes")]
+    TextTooLong {
+        /// Bytes of the text.
+        bytes: usize,
+        /// The first length that is too long.
+        limit: usize,
+    },
+
+    /// `max_length` leaves no room for the special tokens alone.
+    #[error(
+        "max_length {max_length} is less than the {special_tokens} special tokens that are added: \
+         raise it or encode without special tokens"
+    )]
+    MaxLengthTooSmall {
+        /// What was asked for; it counts the special tokens.
+        max_length: usize,
+        /// How many special tokens the template adds.
+        special_tokens: usize,
+    },
+
+    /// Windows that overlap by `stride` tokens would not move forward.
+    #[error(
+        "stride {stride} must be less than the {room} tokens of a window \
+         (max_length less special tokens, or a sequence's share of it)"
+    )]
+    StrideTooLarge {
+        /// Tokens that neighbouring windows share.
+        stride: usize,
+        /// Tokens of the text in one window.
+        room: usize,
+    },
+
+    /// `only_second` without a second text.
+    #[error("truncation strategy only_second needs a pair of texts, found one text")]
+    NoSecondSequence,
+
+    /// The one sequence that may be truncated is too short for it.
+    #[error(
+        "truncation strategy {strategy} would have to remove {remove} tokens from a sequence of {length}: \
+         raise max_length or use longest_first"
+    )]
+    SequenceTooShort {
+        /// The strategy, as the reference names it.
+        strategy: &'static str,
+        /// Tokens that must go.
+        remove: usize,
+        /// Tokens there are.
+        length: usize,
+    },
+
+    /// Both texts of a pair overflow in so many windows that their combinations are beyond reason.
+    #[error(
+        "the pair overflows in {windows} combinations of windows, more than {limit}: \
+         raise max_length, lower the stride or don't ask for overflow"
+    )]
+    TooManyWindows {
+        /// How many combinations there are.
+        windows: usize,
+        /// How many are allowed.
+        limit: usize,
+    },
+
+    /// The padded length can't be held in memory.
+    #[error("padding to {length} tokens is more than memory can hold: lower the padded length")]
+    PaddingTooLong {
+        /// The length to pad to.
+        length: usize,
+    },
+}

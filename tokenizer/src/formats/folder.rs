@@ -1,0 +1,20 @@
+//! A model folder: which file tells how to tokenize, and what the others add.
+
+use std::path::Path;
+
+use super::side_files::SideFiles;
+use super::{read_if_there, tokenizer_json, vocab_txt};
+use crate::{Tokenizer, TokenizerError};
+
+pub(crate) fn load(folder: &Path) -> Result<Tokenizer, TokenizerError> {
+    let side_files = SideFiles::read(folder)?;
+    let path = folder.join("tokenizer.json");
+    if let Some(bytes) = read_if_there(&path)? {
+        return tokenizer_json::parse(&path.display().to_string(), &bytes, side_files);
+    }
+    let path = folder.join("vocab.txt");
+    if let Some(bytes) = read_if_there(&path)? {
+        return vocab_txt::parse(&path.display().to_string(), &bytes, &side_files);
+    }
+    Err(TokenizerError::NoTokenizer { path: folder.to_owned() })
+}

@@ -1,0 +1,26 @@
+//! The files that tokenizers are published in: one file per format.
+
+pub(crate) mod folder;
+mod json;
+mod side_files;
+pub(crate) mod tokenizer_json;
+pub(crate) mod vocab_txt;
+mod vocabulary_map;
+
+use std::path::Path;
+
+use crate::TokenizerError;
+
+/// Reads a whole file.
+pub(crate) fn read(path: &Path) -> Result<Vec<u8>, TokenizerError> {
+    std::fs::read(path).map_err(|source| TokenizerError::Io { path: path.to_owned(), source })
+}
+
+/// Reads a whole file, if there is one.
+fn read_if_there(path: &Path) -> Result<Option<Vec<u8>>, TokenizerError> {
+    match read(path) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(TokenizerError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,30 @@
+//! `decoder` of `tokenizer.json`.
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::JsonFile;
+use crate::TokenizerError;
+use crate::decoders::{Decoder, WordPieceDecoder};
+
+const SUPPORTED: &str = "WordPiece";
+
+#[derive(Deserialize)]
+struct WordPieceFields {
+    prefix: String,
+    cleanup: bool,
+}
+
+pub(super) fn parse<'a>(file: &JsonFile<'a>, raw: Option<&'a RawValue>) -> Result<Decoder, TokenizerError> {
+    let path = "$.decoder";
+    let Some(raw) = raw else {
+        return Ok(Decoder::Spaces);
+    };
+    match &*file.required_kind(raw, path)? {
+        "WordPiece" => {
+            let WordPieceFields { prefix, cleanup } = file.part(raw, path)?;
+            Ok(Decoder::WordPiece(WordPieceDecoder { prefix, cleanup }))
+        }
+        other => Err(file.unsupported(path, "a decoder", other, SUPPORTED)),
+    }
+}

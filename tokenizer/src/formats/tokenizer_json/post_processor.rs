@@ -1,0 +1,111 @@
+//! `post_processor` of `tokenizer.json`.
+
+use std::collections::HashMap;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::JsonFile;
+use crate::TokenizerError;
+use crate::processors::{PostProcessor, Template, TemplatePiece};
+
+const PATH: &str = "$.post_processor";
+const SUPPORTED: &str = "BertProcessing, TemplateProcessing";
+
+/// Special tokens of one template; real ones have a handful. A token of a template may stand for many ids, so that
+/// a small file could ask for any number of them.
+const MAX_SPECIAL_TOKENS: usize = 4096;
+
+#[derive(Deserialize)]
+struct BertFields {
+    sep: (String, u32),
+    cls: (String, u32),
+}
+
+#[derive(Deserialize)]
+struct TemplateFields {
+    single: Vec<PieceFields>,
+    pair: Vec<PieceFields>,
+    special_tokens: HashMap<String, SpecialTokenFields>,
+}
+
+#[derive(Deserialize)]
+enum PieceFields {
+    Sequence { id: SequenceName, type_id: u32 },
+    SpecialToken { id: String, type_id: u32 },
+}
+
+#[derive(Clone, Copy, Deserialize)]
+enum SequenceName {
+    A,
+    B,
+}
+
+#[derive(Deserialize)]
+struct SpecialTokenFields {
+    ids: Vec<u32>,
+    tokens: Vec<String>,
+}
+
+pub(super) fn parse<'a>(file: &JsonFile<'a>, raw: &'a RawValue) -> Result<PostProcessor, TokenizerError> {
+    match &*file.required_kind(raw, PATH)? {
+        "BertProcessing" => {
+            let fields: BertFields = file.part(raw, PATH)?;
+            Ok(PostProcessor::bert(fields.cls.1, fields.sep.1))
+        }
+        "TemplateProcessing" => {
+            let fields: TemplateFields = file.part(raw, PATH)?;
+            for (name, token) in &fields.special_tokens {
+                if token.ids.len() != token.tokens.len() {
+                    return Err(file.invalid(
+                        &format!("{PATH}.special_tokens[{name:?}]"),
+                        "as many ids as tokens",
+                        format!("{} ids, {} tokens", token.ids.len(), token.tokens.len()),
+                    ));
+                }
+            }
+            Ok(PostProcessor {
+                single: template(file, "single", &fields.single, &fields.special_tokens)?,
+                pair: template(file, "pair", &fields.pair, &fields.special_tokens)?,
+            })
+        }
+        other => Err(file.unsupported(PATH, "a post-processor", other, SUPPORTED)),
+    }
+}
+
+fn template(
+    file: &JsonFile,
+    name: &str,
+    pieces: &[PieceFields],
+    special_tokens: &HashMap<String, SpecialTokenFields>,
+) -> Result<Template, TokenizerError> {
+    let mut compiled = Vec::new();
+    let mut added = 0usize;
+    for (at, piece) in pieces.iter().enumerate() {
+        let path = || format!("{PATH}.{name}[{at}]");
+        match piece {
+            PieceFields::Sequence { id: SequenceName::B, .. } if name == "single" => {
+                let expected = "sequence A only in the template for one text";
+                return Err(file.invalid(&path(), expected, "sequence B"));
+            }
+            &PieceFields::Sequence { id, type_id } => {
+                compiled.push(TemplatePiece::Sequence { index: id as u8, type_id })
+            }
+            PieceFields::SpecialToken { id, type_id } => {
+                let token = special_tokens.get(id).ok_or_else(|| {
+                    let expected = format!("a token of {PATH}.special_tokens");
+                    file.invalid(&path(), expected, format!("{id:?}"))
+                })?;
+                added += token.ids.len();
+                if added > MAX_SPECIAL_TOKENS {
+                    let expected = format!("at most {MAX_SPECIAL_TOKENS} special tokens");
+                    return Err(file.invalid(&path(), expected, "more"));
+                }
+                let type_id = *type_id;
+                let special = |&id| TemplatePiece::Special { id, type_id };
+                compiled.extend(token.ids.iter().map(special));
+            }
+        }
+    }
+    Ok(Template::new(compiled))
+}

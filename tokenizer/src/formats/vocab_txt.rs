@@ -1,0 +1,159 @@
+//! `vocab.txt`, the format of the original BERT: one token a line, its id the number of the line from 0.
+
+use std::collections::HashMap;
+
+use super::side_files::SideFiles;
+use crate::added_vocabulary::{AddedFault, AddedToken, AddedVocabulary};
+use crate::decoders::{Decoder, WordPieceDecoder};
+use crate::models::vocabulary::VocabularyBuilder;
+use crate::models::{Model, Vocabulary, WordPiece, WordPieceParts};
+use crate::normalizers::{BertNormalizer, Normalizer};
+use crate::pipeline::Pipeline;
+use crate::pre_tokenizers::PreTokenizer;
+use crate::processors::PostProcessor;
+use crate::special_tokens::SpecialNames;
+use crate::{Tokenizer, TokenizerError};
+
+const PREFIX: &str = "##";
+const MAX_INPUT_CHARS_PER_WORD: usize = 100;
+
+/// The tokenizers that read a `vocab.txt` just as BERT does. Others put other special tokens around a text, or
+/// split it in other ways, which the file doesn't say.
+const BERT_LIKE: [&str; 12] = [
+    "BertTokenizer",
+    "ConvBertTokenizer",
+    "DPRContextEncoderTokenizer",
+    "DPRQuestionEncoderTokenizer",
+    "DPRReaderTokenizer",
+    "DistilBertTokenizer",
+    "ElectraTokenizer",
+    "LayoutLMTokenizer",
+    "LxmertTokenizer",
+    "MobileBertTokenizer",
+    "RetriBertTokenizer",
+    "SqueezeBertTokenizer",
+];
+const BERT_LIKE_NAMES: &str = "BertTokenizer, ConvBertTokenizer, DPR…Tokenizer, DistilBertTokenizer, \
+    ElectraTokenizer, LayoutLMTokenizer, LxmertTokenizer, MobileBertTokenizer, RetriBertTokenizer, SqueezeBertTokenizer";
+
+pub(crate) fn parse(name: &str, bytes: &[u8], side_files: &SideFiles) -> Result<Tokenizer, TokenizerError> {
+    if let Some(class) = &side_files.tokenizer_class {
+        let slow = class.strip_suffix("Fast").unwrap_or(class);
+        if !BERT_LIKE.contains(&slow) && slow != "PreTrainedTokenizer" {
+            return Err(TokenizerError::Unsupported {
+                file: name.to_owned(),
+                path: "tokenizer_class of tokenizer_config.json".to_owned(),
+                component: "a vocab.txt for a tokenizer",
+                found: class.clone(),
+                supported: BERT_LIKE_NAMES,
+            });
+        }
+    }
+    let invalid = |path: &str, expected: String, found: String| TokenizerError::Invalid {
+        file: name.to_owned(),
+        path: path.to_owned(),
+        expected,
+        found,
+    };
+    let vocabulary = vocabulary(name, bytes)?;
+    let names = side_files.names.clone().or(SpecialNames::bert());
+    let required = |part: &str, token: &Option<String>| {
+        let token = token.as_deref().unwrap_or_default();
+        vocabulary.token_to_id(token).ok_or_else(|| {
+            let expected = format!("a line with the {part} {token:?}");
+            invalid("all lines", expected, "none".to_owned())
+        })
+    };
+    let cls = required("token that begins a text", &names.cls)?;
+    let sep = required("token that ends a text", &names.sep)?;
+    required("token for unknown words", &names.unk)?;
+
+    let normalizer = Normalizer::Bert(BertNormalizer::new(
+        true,
+        side_files.tokenize_chinese_chars.unwrap_or(true),
+        side_files.strip_accents,
+        side_files.do_lower_case.unwrap_or(true),
+    ));
+    let listed = added_tokens(&vocabulary, &names, side_files);
+    let added = AddedVocabulary::new(listed, &vocabulary, Some(&normalizer)).map_err(|fault| {
+        let expected = "added tokens that fit the vocabulary";
+        let found = match fault {
+            AddedFault::Id { content, found, expected, .. } => {
+                format!("id {found} for {content:?}, which has or would get {expected}")
+            }
+            AddedFault::Automaton(message) => message,
+        };
+        invalid("tokenizer_config.json, added_tokens.json", expected.to_owned(), found)
+    })?;
+    let parts = WordPieceParts {
+        vocabulary,
+        unk_token: names.unk.clone().unwrap_or_default(),
+        continuing_subword_prefix: PREFIX.to_owned(),
+        max_input_chars_per_word: MAX_INPUT_CHARS_PER_WORD,
+    };
+    let model = WordPiece::new(parts).ok_or_else(|| {
+        let expected = "a line with the token for unknown words".to_owned();
+        invalid("all lines", expected, "none".to_owned())
+    })?;
+    let mut tokenizer = Tokenizer {
+        pipeline: Pipeline {
+            added,
+            normalizer: Some(normalizer),
+            pre_tokenizer: Some(PreTokenizer::Bert),
+            model: Model::WordPiece(model),
+        },
+        processor: PostProcessor::bert(cls, sep),
+        decoder: Decoder::WordPiece(WordPieceDecoder { prefix: PREFIX.to_owned(), cleanup: true }),
+        special_tokens: Default::default(),
+        default_truncation: None,
+        default_padding: None,
+        model_max_length: side_files.model_max_length,
+        padding_side: side_files.padding_side,
+        clean_up: side_files.clean_up,
+    };
+    tokenizer.special_tokens = names.resolve(|name| tokenizer.token_to_id(name));
+    Ok(tokenizer)
+}
+
+/// The last of several equal lines counts, as the reference has it.
+fn vocabulary(name: &str, bytes: &[u8]) -> Result<Vocabulary, TokenizerError> {
+    let fault = |line: usize, expected: &str, found: String| TokenizerError::Invalid {
+        file: name.to_owned(),
+        path: format!("line {line}"),
+        expected: expected.to_owned(),
+        found,
+    };
+    let text = std::str::from_utf8(bytes).map_err(|error| {
+        let before = &bytes[..error.valid_up_to()];
+        let line = 1 + before.iter().filter(|&&byte| byte == b'\n').count();
+        let byte = bytes.get(error.valid_up_to()).copied().unwrap_or_default();
+        fault(line, "UTF-8", format!("the byte 0x{byte:02X}, which is not"))
+    })?;
+    let last: HashMap<&str, usize> = text.lines().enumerate().map(|(id, token)| (token, id)).collect();
+    let mut builder = VocabularyBuilder::default();
+    for (id, token) in text.lines().enumerate() {
+        if last.get(token) != Some(&id) {
+            continue;
+        }
+        let id = u32::try_from(id).map_err(|_| fault(id + 1, "fewer than 2^32 lines", "more".to_owned()))?;
+        builder.push(token, id).map_err(|_| fault(id as usize + 1, "less than 4 GiB of tokens", "more".to_owned()))?;
+    }
+    builder.build().map_err(|error| fault(1, "every token once", format!("{error:?}")))
+}
+
+/// The special tokens that the vocabulary has, then whatever the side files add.
+fn added_tokens(vocabulary: &Vocabulary, names: &SpecialNames, side_files: &SideFiles) -> Vec<AddedToken> {
+    let special = [&names.pad, &names.unk, &names.cls, &names.sep, &names.mask];
+    let special = special.into_iter().flatten().filter_map(|content| {
+        Some(AddedToken {
+            content: content.clone(),
+            id: vocabulary.token_to_id(content)?,
+            special: true,
+            single_word: false,
+            lstrip: false,
+            rstrip: false,
+            normalized: false,
+        })
+    });
+    special.chain(side_files.added_tokens.iter().cloned()).collect()
+}

@@ -1,0 +1,123 @@
+//! WordPiece: the longest known piece first, then the longest known continuation, and so on.
+
+use super::TokenSink;
+use super::vocabulary::{PieceTable, PrefixHash, Vocabulary};
+
+/// What a [`WordPiece`] is made of, as the file gives it.
+pub(crate) struct WordPieceParts {
+    pub(crate) vocabulary: Vocabulary,
+    pub(crate) unk_token: String,
+    pub(crate) continuing_subword_prefix: String,
+    pub(crate) max_input_chars_per_word: usize,
+}
+
+/// `WordPiece` of `tokenizer.json`.
+#[derive(Debug)]
+pub(crate) struct WordPiece {
+    vocabulary: Vocabulary,
+    unk_token: String,
+    unk_id: u32,
+    prefix_len: usize,
+    max_input_chars_per_word: usize,
+    /// Entries that begin with the prefix of continuations, by what follows it.
+    continuations: PieceTable,
+    /// Bytes of the longest entry: no longer piece needs looking up.
+    longest: usize,
+}
+
+/// Longer pieces than this are looked up one by one; real vocabularies have a few dozen bytes at most.
+const HASHED_ENDS: usize = 64;
+
+impl WordPiece {
+    /// `None` where the unknown token is not in the vocabulary.
+    pub(crate) fn new(parts: WordPieceParts) -> Option<Self> {
+        let WordPieceParts { vocabulary, unk_token, continuing_subword_prefix: prefix, max_input_chars_per_word } =
+            parts;
+        let unk_id = vocabulary.token_to_id(&unk_token)?;
+        let mut continuations = PieceTable::with_capacity(vocabulary.len());
+        let mut longest = 0;
+        for entry in vocabulary.entries() {
+            let text = vocabulary.text_of(entry);
+            longest = longest.max(text.len());
+            if let Some(rest) = text.strip_prefix(prefix.as_str()) {
+                // Entries differ, so what follows the prefix differs too.
+                continuations.insert(PrefixHash::of(rest.as_bytes()), entry);
+            }
+        }
+        Some(WordPiece {
+            unk_id,
+            prefix_len: prefix.len(),
+            max_input_chars_per_word,
+            continuations,
+            longest,
+            vocabulary,
+            unk_token,
+        })
+    }
+
+    pub(crate) fn vocabulary(&self) -> &Vocabulary {
+        &self.vocabulary
+    }
+
+    pub(crate) fn unk_token(&self) -> &str {
+        &self.unk_token
+    }
+
+    pub(super) fn tokenize(&self, word: &str, sink: &mut impl TokenSink) {
+        // Counting characters is only needed where there are that many bytes.
+        let too_long =
+            word.len() > self.max_input_chars_per_word && word.chars().count() > self.max_input_chars_per_word;
+        let before = sink.len();
+        let mut start = 0;
+        while !too_long && start < word.len() {
+            let Some((entry, end)) = self.longest_piece(word, start) else {
+                break;
+            };
+            sink.push(self.vocabulary.id_of(entry), start, end);
+            start = end;
+        }
+        if start < word.len() {
+            sink.truncate(before);
+            sink.push(self.unk_id, 0, word.len());
+        }
+    }
+
+    /// The longest piece of `word` from `start` on, and its end.
+    #[inline]
+    fn longest_piece(&self, word: &str, start: usize) -> Option<(u32, usize)> {
+        let bytes = word.as_bytes();
+        let limit = word.len().min(start.saturating_add(self.longest));
+        let mut ends = [(PrefixHash::EMPTY, 0usize); HASHED_ENDS];
+        let mut known = 0;
+        let mut hash = PrefixHash::EMPTY;
+        let mut best = None;
+        for end in start + 1..=limit {
+            hash = hash.with(bytes[end - 1]);
+            if !word.is_char_boundary(end) {
+                continue;
+            }
+            if known < HASHED_ENDS {
+                ends[known] = (hash, end);
+                known += 1;
+            } else if let Some(entry) = self.piece(hash, word, start, end) {
+                best = Some((entry, end));
+            }
+        }
+        best.or_else(|| {
+            ends[..known]
+                .iter()
+                .rev()
+                .find_map(|&(hash, end)| self.piece(hash, word, start, end).map(|entry| (entry, end)))
+        })
+    }
+
+    #[inline]
+    fn piece(&self, hash: PrefixHash, word: &str, start: usize, end: usize) -> Option<u32> {
+        let piece = &word.as_bytes()[start..end];
+        if start == 0 {
+            return self.vocabulary.find(hash, piece);
+        }
+        self.continuations
+            .find(hash, |entry| self.vocabulary.text_of(entry).as_bytes().get(self.prefix_len..) == Some(piece))
+    }
+}

@@ -1,0 +1,76 @@
+//! What is done to the text before it is split: one file per normalizer of `tokenizer.json`.
+
+mod bert;
+mod strip;
+
+pub(crate) use bert::BertNormalizer;
+pub(crate) use strip::Strip;
+
+use crate::normalized::{Alignment, Normalized, Source};
+use crate::unicode::forms::{composed, decomposed};
+use crate::unicode::{Mapping, class, lowercase};
+
+/// A normalizer, compiled. Each variant has the name it has in `tokenizer.json`.
+#[derive(Debug)]
+pub(crate) enum Normalizer {
+    Bert(BertNormalizer),
+    Lowercase,
+    Nfd,
+    Nfkd,
+    Nfc,
+    Nfkc,
+    Strip(Strip),
+    StripAccents,
+    Sequence(Vec<Normalizer>),
+}
+
+impl Normalizer {
+    /// Appends the normalized `source` to `out`, which the caller has cleared.
+    pub(crate) fn normalize<S: Source, A: Alignment>(&self, source: &S, out: &mut Normalized<A>) {
+        match self {
+            Normalizer::Bert(bert) => bert.normalize(source, out),
+            Normalizer::Lowercase => lowercased(source, out),
+            Normalizer::Nfd => decomposed(source, Mapping::Canonical, out),
+            Normalizer::Nfkd => decomposed(source, Mapping::Compatibility, out),
+            Normalizer::Nfc => composed(source, Mapping::Canonical, out),
+            Normalizer::Nfkc => composed(source, Mapping::Compatibility, out),
+            Normalizer::Strip(strip) => strip.normalize(source, out),
+            Normalizer::StripAccents => without_marks(source, out),
+            Normalizer::Sequence(steps) => in_sequence(steps, source, out),
+        }
+    }
+}
+
+fn lowercased<S: Source, A: Alignment>(source: &S, out: &mut Normalized<A>) {
+    for (at, c) in source.text().char_indices() {
+        let span = source.span(at, c.len_utf8());
+        lowercase(c, class(c), |lower| out.push(lower, span));
+    }
+}
+
+fn without_marks<S: Source, A: Alignment>(source: &S, out: &mut Normalized<A>) {
+    for (at, c) in source.text().char_indices() {
+        if !class(c).is_mark() {
+            out.push(c, source.span(at, c.len_utf8()));
+        }
+    }
+}
+
+fn in_sequence<S: Source, A: Alignment>(steps: &[Normalizer], source: &S, out: &mut Normalized<A>) {
+    match steps {
+        [] => out.copy(source),
+        [only] => only.normalize(source, out),
+        [first, rest @ ..] => {
+            let mut before = Normalized::default();
+            first.normalize(source, &mut before);
+            let mut after = Normalized::default();
+            for step in rest {
+                after.clear();
+                step.normalize(&before, &mut after);
+                std::mem::swap(&mut before, &mut after);
+            }
+            // `out` may hold nothing else: the caller has cleared it.
+            *out = before;
+        }
+    }
+}

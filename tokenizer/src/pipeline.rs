@@ -1,0 +1,186 @@
+//! From a text to its tokens: added tokens, normalizer, pre-tokenizer, model.
+
+use crate::TokenizerError;
+use crate::added_vocabulary::{AddedVocabulary, Piece};
+use crate::models::{Model, TokenSink};
+use crate::normalized::{Alignment, NoSpans, Normalized, Original, Source, Span, Spans};
+use crate::normalizers::Normalizer;
+use crate::pre_tokenizers::{PreTokenizer, Word};
+
+/// The first length of a text that 32-bit spans can't hold.
+const TEXT_LIMIT: usize = u32::MAX as usize;
+
+/// A token of a sequence, with the bytes of the original text that it stands for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Token {
+    pub(crate) id: u32,
+    pub(crate) word: u32,
+    pub(crate) span: Span,
+}
+
+/// The tokens of a sequence.
+#[derive(Debug, Default)]
+pub(crate) struct Tokens(pub(crate) Vec<Token>);
+
+/// Where tokens end up: [`Tokens`], or bare ids.
+trait Collector {
+    fn push(&mut self, token: Token);
+    fn len(&self) -> usize;
+    fn truncate(&mut self, len: usize);
+}
+
+impl Collector for Tokens {
+    #[inline]
+    fn push(&mut self, token: Token) {
+        self.0.push(token);
+    }
+
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    fn truncate(&mut self, len: usize) {
+        self.0.truncate(len);
+    }
+}
+
+impl Collector for Vec<u32> {
+    #[inline]
+    fn push(&mut self, token: Token) {
+        Vec::push(self, token.id);
+    }
+
+    fn len(&self) -> usize {
+        Vec::len(self)
+    }
+
+    fn truncate(&mut self, len: usize) {
+        Vec::truncate(self, len);
+    }
+}
+
+/// The components that turn a text into tokens, in the order of their work.
+#[derive(Debug)]
+pub(crate) struct Pipeline {
+    pub(crate) added: AddedVocabulary,
+    pub(crate) normalizer: Option<Normalizer>,
+    pub(crate) pre_tokenizer: Option<PreTokenizer>,
+    pub(crate) model: Model,
+}
+
+impl Pipeline {
+    /// The tokens of `text` with their spans and words.
+    pub(crate) fn tokens(&self, text: &str) -> Result<Tokens, TokenizerError> {
+        let mut tokens = Tokens::default();
+        self.run::<Spans, _>(text, &mut tokens)?;
+        Ok(tokens)
+    }
+
+    /// Appends the ids of `text`. Allocates a few buffers per call, nothing per word.
+    pub(crate) fn ids(&self, text: &str, ids: &mut Vec<u32>) -> Result<(), TokenizerError> {
+        self.run::<NoSpans, _>(text, ids)
+    }
+
+    fn run<A: Alignment, C: Collector>(&self, text: &str, out: &mut C) -> Result<(), TokenizerError> {
+        if text.len() >= TEXT_LIMIT {
+            return Err(TokenizerError::TextTooLong { bytes: text.len(), limit: TEXT_LIMIT });
+        }
+        let mut pieces = Vec::new();
+        self.added.split_text(text, &mut pieces);
+        let mut run = Run {
+            pipeline: self,
+            normalized: Normalized::<A>::default(),
+            pieces: Vec::new(),
+            words: Vec::new(),
+            word: 0,
+            out,
+        };
+        for piece in pieces {
+            let original = Original { text: &text[piece.start..piece.end], base: piece.start };
+            match piece.added {
+                Some(id) => run.added(id, original.span(0, original.text.len())),
+                None => run.stretch(&original),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The buffers of one run and the count of its words.
+struct Run<'a, A, C> {
+    pipeline: &'a Pipeline,
+    normalized: Normalized<A>,
+    pieces: Vec<Piece>,
+    words: Vec<Word>,
+    word: u32,
+    out: &'a mut C,
+}
+
+impl<A: Alignment, C: Collector> Run<'_, A, C> {
+    fn added(&mut self, id: u32, span: Span) {
+        let word = self.word;
+        self.out.push(Token { id, word, span });
+        self.word += 1;
+    }
+
+    /// A stretch of text between added tokens.
+    fn stretch(&mut self, original: &Original) {
+        self.normalized.clear();
+        match &self.pipeline.normalizer {
+            Some(normalizer) => normalizer.normalize(original, &mut self.normalized),
+            None => self.normalized.copy(original),
+        }
+        let mut pieces = std::mem::take(&mut self.pieces);
+        pieces.clear();
+        let added = &self.pipeline.added;
+        added.split_normalized(self.normalized.text(), &mut pieces);
+        for &Piece { start, end, added } in &pieces {
+            match added {
+                Some(id) => self.added(id, self.normalized.original(start, end)),
+                None => self.words(Word { start, end }),
+            }
+        }
+        self.pieces = pieces;
+    }
+
+    /// A stretch of normalized text between added tokens.
+    fn words(&mut self, within: Word) {
+        self.words.clear();
+        let text = self.normalized.text();
+        match &self.pipeline.pre_tokenizer {
+            Some(pre_tokenizer) => pre_tokenizer.split(text, within, &mut self.words),
+            None => self.words.push(within),
+        }
+        for word in &self.words {
+            let mut placed = Placed { normalized: &self.normalized, base: word.start, word: self.word, out: self.out };
+            let model = &self.pipeline.model;
+            model.tokenize(&text[word.start..word.end], &mut placed);
+            self.word += 1;
+        }
+    }
+}
+
+/// Gives the tokens of one word their place in the original text.
+struct Placed<'a, A, C> {
+    normalized: &'a Normalized<A>,
+    base: usize,
+    word: u32,
+    out: &'a mut C,
+}
+
+impl<A: Alignment, C: Collector> TokenSink for Placed<'_, A, C> {
+    #[inline]
+    fn push(&mut self, id: u32, start: usize, end: usize) {
+        let span = self.normalized.original(self.base + start, self.base + end);
+        let word = self.word;
+        self.out.push(Token { id, word, span });
+    }
+
+    fn len(&self) -> usize {
+        self.out.len()
+    }
+
+    fn truncate(&mut self, len: usize) {
+        self.out.truncate(len);
+    }
+}

@@ -1,0 +1,40 @@
+//! What is done to the tokens at the end: special tokens put around the sequences.
+
+mod template;
+
+pub(crate) use template::{Template, TemplatePiece, Windowed};
+
+/// A post-processor, compiled. Its default adds nothing.
+///
+/// `BertProcessing` and `TemplateProcessing` of `tokenizer.json` are both templates.
+#[derive(Debug)]
+pub(crate) struct PostProcessor {
+    pub(crate) single: Template,
+    pub(crate) pair: Template,
+}
+
+impl Default for PostProcessor {
+    fn default() -> Self {
+        let sequence = |index: u8| TemplatePiece::Sequence { index, type_id: u32::from(index) };
+        PostProcessor { single: Template::new(vec![sequence(0)]), pair: Template::new(vec![sequence(0), sequence(1)]) }
+    }
+}
+
+impl PostProcessor {
+    /// `[CLS] A [SEP]` and `[CLS] A [SEP] B [SEP]`, the second sequence of type 1.
+    pub(crate) fn bert(cls: u32, sep: u32) -> Self {
+        let special = |id, type_id| TemplatePiece::Special { id, type_id };
+        let sequence = |index, type_id| TemplatePiece::Sequence { index, type_id };
+        let single = [special(cls, 0), sequence(0, 0), special(sep, 0)];
+        let second = [sequence(1, 1), special(sep, 1)];
+        PostProcessor {
+            single: Template::new(single.to_vec()),
+            pair: Template::new(single.into_iter().chain(second).collect()),
+        }
+    }
+
+    /// The template for one text or for two.
+    pub(crate) fn template(&self, is_pair: bool) -> &Template {
+        if is_pair { &self.pair } else { &self.single }
+    }
+}
