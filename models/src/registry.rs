@@ -1,0 +1,134 @@
+//! From a folder to a model: which architecture a configuration asks for.
+
+use std::path::Path;
+
+use loquat_runtime::{
+    Weights,
+    graph::{Graph, GraphBuilder, GraphError, NodeId},
+};
+use serde::Deserialize;
+
+use crate::{ModelError, bert::Bert, config::Source};
+
+/// A model of a known architecture, with its configuration checked.
+pub trait Model: Send + Sync + std::fmt::Debug {
+    /// Width of the hidden states.
+    fn hidden_size(&self) -> usize;
+
+    /// Tokens of the longest sequence that it takes.
+    fn max_positions(&self) -> usize;
+
+    /// Token ids are below this.
+    fn vocab_size(&self) -> usize;
+
+    /// Adds the encoder to a graph, for a head of the caller's to be put on.
+    ///
+    /// # Errors
+    /// If the sizes make no consistent graph.
+    fn encoder(&self, builder: &mut GraphBuilder) -> Result<Encoder, GraphError>;
+
+    /// The graph of the bare model with all its outputs, as far as the weights have them.
+    ///
+    /// # Errors
+    /// If the sizes make no consistent graph.
+    fn graph(&self, weights: &Weights) -> Result<Graph, ModelError>;
+
+    /// Checks the configuration against the weights, as far as one field can be blamed.
+    ///
+    /// # Errors
+    /// The first contradiction.
+    fn check_weights(&self, weights: &Weights) -> Result<(), ModelError>;
+}
+
+/// What an encoder gives to heads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Encoder {
+    /// `[tokens, hidden_size]`.
+    pub last_hidden_state: NodeId,
+}
+
+/// An architecture that can be loaded.
+#[derive(Clone, Copy)]
+pub struct Architecture {
+    /// Value of `model_type` in `config.json`.
+    pub model_type: &'static str,
+    /// How the names in `architectures` begin, for files without a `model_type`.
+    pub class_prefix: &'static str,
+    parse: fn(&Source) -> Result<Box<dyn Model>, ModelError>,
+}
+
+/// All architectures.
+pub const ARCHITECTURES: &[Architecture] =
+    &[Architecture { model_type: "bert", class_prefix: "Bert", parse: |source| Ok(Box::new(Bert::parse(source)?)) }];
+
+/// A model and its weights.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The model.
+    pub model: Box<dyn Model>,
+    /// The weights.
+    pub weights: Weights,
+}
+
+/// Loads the `config.json` and the weights of a folder and checks them against each other.
+///
+/// # Errors
+/// If a file is missing or damaged, the architecture is unknown, or the two files contradict each other.
+pub fn load(folder: impl AsRef<Path>) -> Result<Loaded, ModelError> {
+    let folder = folder.as_ref();
+    let model = load_config(folder)?;
+    let weights = Weights::open(folder)?;
+    model.check_weights(&weights)?;
+    Ok(Loaded { model, weights })
+}
+
+/// Reads a `config.json`, given by its own path or by its folder's.
+///
+/// # Errors
+/// If it can't be read, the architecture is unknown, or a field asks for what isn't supported.
+pub fn load_config(path: impl AsRef<Path>) -> Result<Box<dyn Model>, ModelError> {
+    let path = path.as_ref();
+    let file = if path.is_dir() { path.join("config.json") } else { path.to_owned() };
+    parse_config(&Source::read(&file)?)
+}
+
+/// The fields that say which architecture a configuration is for.
+#[derive(Deserialize)]
+#[serde(default)]
+#[derive(Default)]
+struct Kind {
+    model_type: Option<String>,
+    architectures: Option<Vec<String>>,
+}
+
+/// Parses the text of a `config.json`.
+///
+/// # Errors
+/// If the architecture is unknown, or a field asks for what isn't supported.
+pub fn parse_config(source: &Source) -> Result<Box<dyn Model>, ModelError> {
+    let kind: Kind = source.parse()?;
+    let class = kind.architectures.unwrap_or_default().into_iter().next();
+    let architecture = ARCHITECTURES.iter().find(|architecture| match (&kind.model_type, &class) {
+        (Some(model_type), _) => architecture.model_type == model_type,
+        (None, Some(class)) => class.starts_with(architecture.class_prefix),
+        (None, None) => false,
+    });
+    match architecture {
+        Some(architecture) => (architecture.parse)(source),
+        None => Err(ModelError::Architecture {
+            file: source.file.clone(),
+            found: match (kind.model_type, class) {
+                (Some(model_type), _) => format!("model_type {model_type:?}"),
+                (None, Some(class)) => format!("architectures {class:?} without a model_type"),
+                (None, None) => "a configuration with neither model_type nor architectures".to_owned(),
+            },
+            known: ARCHITECTURES.iter().map(|known| known.model_type).collect::<Vec<_>>().join(", "),
+        }),
+    }
+}
+
+impl std::fmt::Debug for Architecture {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.model_type)
+    }
+}

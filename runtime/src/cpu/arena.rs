@@ -1,0 +1,66 @@
+//! The memory of one run.
+
+use loquat_kernels::{AlignedBuf, attention};
+
+use super::{Program, RunError};
+use crate::batch::BatchView;
+
+/// Memory that a [`Program`] runs in: values, kernels' scratch, and the lengths of one-row sequences.
+///
+/// It grows to what the largest batch so far needed and is then used again, so that a warm run allocates nothing.
+#[derive(Debug)]
+pub struct Arena {
+    pub(super) values: AlignedBuf,
+    pub(super) scratch: AlignedBuf,
+    /// 0, 1, 2 …: the cumulative lengths of sequences with one row each.
+    pub(super) one_each: Vec<u32>,
+}
+
+impl Arena {
+    /// An arena without memory.
+    pub fn new() -> Arena {
+        let empty = || AlignedBuf::zeroed(0).unwrap_or_else(|_| unreachable!("an empty buffer takes no memory"));
+        Arena { values: empty(), scratch: empty(), one_each: Vec::new() }
+    }
+
+    /// Makes room for a batch run by `workers` threads.
+    ///
+    /// # Errors
+    /// If there isn't enough memory.
+    pub fn grow(&mut self, program: &Program, batch: BatchView<'_>, workers: usize) -> Result<(), RunError> {
+        let values = program.plan().arena_len(batch.tokens(), batch.sequences())?;
+        grow(&mut self.values, values)?;
+        let mut scratch = 0;
+        for spec in program.attention_specs() {
+            let needed = attention::scratch_len(program.cpu(), spec, batch.max_len(), workers)?;
+            scratch = scratch.max(needed);
+        }
+        grow(&mut self.scratch, scratch)?;
+        if self.one_each.len() <= batch.sequences() {
+            // A batch counts its tokens in u32 and has no empty sequences, so its sequences fit too.
+            self.one_each = (0..=batch.sequences() as u32).collect();
+        }
+        Ok(())
+    }
+
+    /// Bytes that it holds.
+    pub fn bytes(&self) -> usize {
+        (self.values.len() + self.scratch.len()) * size_of::<f32>() + self.one_each.len() * size_of::<u32>()
+    }
+}
+
+impl Default for Arena {
+    fn default() -> Self {
+        Arena::new()
+    }
+}
+
+fn grow(buffer: &mut AlignedBuf, len: usize) -> Result<(), RunError> {
+    if buffer.len() < len {
+        // The old memory goes first, so that both are never held at once. An eighth more than asked for keeps a run of slowly growing
+        // batches from allocating each time.
+        *buffer = AlignedBuf::zeroed(0)?;
+        *buffer = AlignedBuf::zeroed(len.saturating_add(len / 8))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,205 @@
+//! One step of a program, and how it runs.
+
+use loquat_kernels::{
+    Activation, AttentionSpec, Cpu, Epilogue, Exec, KernelError, MatMut, MatRef, PackedRhs, activation, attention,
+    embedding::{self, EmbeddingTable, Indices, Lookup},
+    gather, gemm,
+    norm::{self, NormParams},
+    normalize,
+    pooling::{self, Pooling},
+};
+
+use super::memory::{Borrowed, Memory, Operand};
+use crate::{
+    batch::BatchView,
+    graph::{Index, MAX_TABLES, Rows, Select},
+    weights::{Source, Storage, Weights},
+};
+
+/// One kernel call, or a GEMM with the norm behind it.
+#[derive(Debug)]
+pub(super) struct Step {
+    pub(super) name: String,
+    pub(super) kind: StepKind,
+    pub(super) out: Operand,
+    pub(super) inputs: Vec<Operand>,
+    /// The input that the result is written over.
+    pub(super) in_place: Option<usize>,
+}
+
+/// What a step computes, with everything that it needs but its inputs.
+#[derive(Debug)]
+pub(super) enum StepKind {
+    Embed { tables: Vec<StepTable>, norm: Option<StepNorm> },
+    Linear { weight: PackedRhs, bias: Option<Vec<f32>>, activation: Option<Activation>, norm: Option<StepNorm> },
+    Attention { spec: AttentionSpec, columns: [usize; 3] },
+    LayerNorm(StepNorm),
+    AddNorm(StepNorm),
+    Add,
+    Activation(Activation),
+    Pool(Pooling),
+    Select(Select),
+    L2Normalize,
+}
+
+/// An embedding table, left in its file.
+#[derive(Debug)]
+pub(super) struct StepTable {
+    pub(super) source: Source,
+    pub(super) index: Index,
+}
+
+/// Parameters of a layer norm.
+#[derive(Debug)]
+pub(super) struct StepNorm {
+    pub(super) gamma: Vec<f32>,
+    pub(super) beta: Vec<f32>,
+    pub(super) eps: f32,
+}
+
+impl StepNorm {
+    fn params(&self) -> NormParams<'_> {
+        NormParams { gamma: &self.gamma, beta: &self.beta, eps: self.eps }
+    }
+}
+
+impl Step {
+    pub(super) fn run(
+        &self,
+        cpu: &Cpu,
+        exec: Exec<'_>,
+        weights: &Weights,
+        batch: BatchView<'_>,
+        memory: &mut Memory<'_, '_>,
+    ) -> Result<(), KernelError> {
+        let Borrowed { mut out, others, scratch, one_each } = memory.borrow(&self.out)?;
+        let input = |place: usize| match self.inputs.get(place) {
+            Some(operand) => others.view(operand),
+            None => Err(KernelError::Shape { what: "inputs", expected: place + 1, found: self.inputs.len() }),
+        };
+        match &self.kind {
+            StepKind::Embed { tables, norm } => {
+                let norm = norm.as_ref().map(StepNorm::params);
+                embed(cpu, exec, weights, batch, tables, norm, out)
+            }
+            StepKind::Linear { weight, bias, activation, norm } => {
+                let residual = self.inputs.get(1).map(|operand| others.view(operand)).transpose()?;
+                let epilogue = Epilogue { bias: bias.as_deref(), activation: *activation, residual };
+                gemm(cpu, exec, input(0)?, weight, &epilogue, out.reborrow())?;
+                match norm {
+                    Some(norm) => norm::layer_norm(cpu, exec, out, norm.params()),
+                    None => Ok(()),
+                }
+            }
+            StepKind::Attention { spec, columns } => {
+                let width = spec.heads * spec.head_dim;
+                let q = input(0)?.columns(columns[0], width)?;
+                let k = input(1)?.columns(columns[1], width)?;
+                let v = input(2)?.columns(columns[2], width)?;
+                let cu_kv = batch.cu_seqlens();
+                let cu_q = match self.out.rows {
+                    Rows::Tokens => cu_kv,
+                    Rows::Sequences => one_each,
+                };
+                attention(cpu, exec, spec, q, k, v, cu_q, cu_kv, scratch, out)
+            }
+            StepKind::LayerNorm(norm) => {
+                if self.in_place.is_none() {
+                    copy(input(0)?, &mut out);
+                }
+                norm::layer_norm(cpu, exec, out, norm.params())
+            }
+            StepKind::AddNorm(norm) => {
+                if self.in_place.is_none() {
+                    copy(input(0)?, &mut out);
+                }
+                norm::add_layer_norm(cpu, exec, out, input(self.other_input())?, norm.params())
+            }
+            StepKind::Add => {
+                if self.in_place.is_none() {
+                    copy(input(0)?, &mut out);
+                }
+                add(&mut out, input(self.other_input())?);
+                Ok(())
+            }
+            StepKind::Activation(activation) => {
+                if self.in_place.is_none() {
+                    copy(input(0)?, &mut out);
+                }
+                activation::apply(cpu, exec, *activation, out);
+                Ok(())
+            }
+            StepKind::Pool(kind) => pooling::pool(cpu, exec, *kind, input(0)?, batch.cu_seqlens(), out),
+            StepKind::Select(which) => {
+                let which = match which {
+                    Select::First => gather::Select::First,
+                    Select::Last => gather::Select::Last,
+                };
+                gather::select_rows(exec, which, input(0)?, batch.cu_seqlens(), out)
+            }
+            StepKind::L2Normalize => {
+                if self.in_place.is_none() {
+                    copy(input(0)?, &mut out);
+                }
+                normalize::l2_normalize(cpu, exec, out);
+                Ok(())
+            }
+        }
+    }
+
+    /// The input of a sum that isn't where the result goes.
+    fn other_input(&self) -> usize {
+        if self.in_place == Some(1) { 0 } else { 1 }
+    }
+}
+
+fn embed(
+    cpu: &Cpu,
+    exec: Exec<'_>,
+    weights: &Weights,
+    batch: BatchView<'_>,
+    tables: &[StepTable],
+    norm: Option<NormParams<'_>>,
+    out: MatMut<'_>,
+) -> Result<(), KernelError> {
+    let lookup = |table: &StepTable| {
+        let values = weights.at(&table.source.values);
+        let scales = table.source.scales.as_ref().map_or(&[][..], |scales| weights.at(scales));
+        Lookup {
+            table: match table.source.storage {
+                Storage::F32 => EmbeddingTable::F32(values),
+                Storage::F16 => EmbeddingTable::F16(values),
+                Storage::Bf16 => EmbeddingTable::Bf16(values),
+                Storage::I8 => EmbeddingTable::I8 { values, scales },
+            },
+            rows: table.source.rows,
+            indices: Indices::Rows(match table.index {
+                Index::TokenIds => batch.ids(),
+                Index::TypeIds => batch.type_ids(),
+                Index::Positions => batch.positions(),
+            }),
+        }
+    };
+    let Some((first, rest)) = tables.split_first() else { return Ok(()) };
+    let mut lookups = [lookup(first); MAX_TABLES];
+    for (slot, table) in lookups[1..].iter_mut().zip(rest) {
+        *slot = lookup(table);
+    }
+    embedding::embed(cpu, exec, &lookups[..tables.len()], norm, out)
+}
+
+/// Copies a value to where an in-place kernel works on it.
+fn copy(from: MatRef<'_>, to: &mut MatMut<'_>) {
+    for row in 0..from.rows() {
+        to.row_mut(row).copy_from_slice(from.row(row));
+    }
+}
+
+/// A sum that no pass could fold into anything.
+fn add(to: &mut MatMut<'_>, other: MatRef<'_>) {
+    for row in 0..other.rows() {
+        for (to, other) in to.row_mut(row).iter_mut().zip(other.row(row)) {
+            *to += other;
+        }
+    }
+}

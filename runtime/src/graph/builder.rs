@@ -1,0 +1,237 @@
+//! Building a graph, one checked node at a time.
+
+use std::collections::HashMap;
+
+use loquat_kernels::{Activation, AttentionSpec, pooling::Pooling};
+
+use super::{
+    Attention, Graph, GraphError, Index, Linear, Lookup, Node, NodeId, Norm, Op, Output, Param, ParamId, Part, Select,
+    Shape,
+};
+
+/// An embedding table by name.
+#[derive(Clone, Copy, Debug)]
+pub struct Table<'a> {
+    /// Name of the tensor, `[rows, width]`.
+    pub name: &'a str,
+    /// Number of rows.
+    pub rows: usize,
+    /// What selects the row.
+    pub index: Index,
+}
+
+/// Builds a [`Graph`]. Every call checks the shapes of what it is given.
+///
+/// Parameters go by the names that the reference implementation gives its tensors.
+///
+/// ```
+/// use loquat_runtime::graph::{GraphBuilder, Index, Table};
+///
+/// let mut builder = GraphBuilder::new("tiny");
+/// let tables = [Table { name: "words.weight", rows: 100, index: Index::TokenIds }];
+/// let words = builder.embedding("words", &tables, 16)?;
+/// let hidden = builder.linear(words, 32, "dense.weight", Some("dense.bias"))?;
+/// builder.output("hidden", hidden);
+/// let graph = builder.finish()?;
+/// assert_eq!(graph.nodes().len(), 2);
+/// # Ok::<(), loquat_runtime::graph::GraphError>(())
+/// ```
+#[derive(Debug)]
+pub struct GraphBuilder {
+    pub(super) graph: Graph,
+    by_name: HashMap<String, ParamId>,
+}
+
+impl GraphBuilder {
+    /// An empty graph.
+    pub fn new(name: impl Into<String>) -> GraphBuilder {
+        let graph = Graph {
+            name: name.into(),
+            prefixes: Vec::new(),
+            params: Vec::new(),
+            nodes: Vec::new(),
+            outputs: Vec::new(),
+        };
+        GraphBuilder { graph, by_name: HashMap::new() }
+    }
+
+    /// What the weights may put before the names of parameters, such as `bert.`. Names without a prefix are always tried.
+    pub fn prefixes(&mut self, prefixes: &[&str]) -> &mut Self {
+        self.graph.prefixes = prefixes.iter().map(|&prefix| prefix.to_owned()).collect();
+        self
+    }
+
+    /// Sum of rows of `tables`, each `[rows, width]`, added in the order given: `[tokens, width]`.
+    ///
+    /// # Errors
+    /// If there is no table, or a table's name is taken by a parameter of another shape.
+    pub fn embedding(&mut self, name: &str, tables: &[Table<'_>], width: usize) -> Result<NodeId, GraphError> {
+        let lookups = tables
+            .iter()
+            .map(|table| {
+                let id = self.param(name, table.name, table.rows, Some(width))?;
+                Ok(Lookup { table: id, index: table.index })
+            })
+            .collect::<Result<_, GraphError>>()?;
+        self.push(Op::Embedding { lookups, norm: None }, &[], name)
+    }
+
+    /// `x · weightᵀ + bias`, with `weight` `[width, x's width]` and `bias` `[width]`.
+    ///
+    /// # Errors
+    /// If a name is taken by a parameter of another shape.
+    pub fn linear(&mut self, x: NodeId, width: usize, weight: &str, bias: Option<&str>) -> Result<NodeId, GraphError> {
+        let name = module_of(weight);
+        let input_width = self.shape(x).width;
+        let weight = self.param(name, weight, width, Some(input_width))?;
+        let bias = bias.map(|bias| self.param(name, bias, width, None)).transpose()?;
+        self.push(Op::Linear(Linear { weight, bias, activation: None, residual: false, norm: None }), &[x], name)
+    }
+
+    /// Attention inside each sequence; queries, keys and values are `[tokens, heads × head_dim]`.
+    ///
+    /// # Errors
+    /// If a width isn't `heads × head_dim`.
+    pub fn attention(
+        &mut self,
+        name: &str,
+        q: NodeId,
+        k: NodeId,
+        v: NodeId,
+        spec: AttentionSpec,
+    ) -> Result<NodeId, GraphError> {
+        for (what, node) in [("queries", q), ("keys", k), ("values", v)] {
+            let width = self.shape(node).width;
+            if spec.heads.checked_mul(spec.head_dim) != Some(width) {
+                return Err(GraphError::Node {
+                    node: name.to_owned(),
+                    op: "attention",
+                    what: format!("{what} of width {width}, expected {} heads × {}", spec.heads, spec.head_dim),
+                });
+            }
+        }
+        self.push(Op::Attention(Attention { spec, columns: [0; 3] }), &[q, k, v], name)
+    }
+
+    /// Layer norm of each row, with `gamma` and `beta` as wide as `x`.
+    ///
+    /// # Errors
+    /// If a name is taken by a parameter of another shape, or `eps` isn't finite.
+    pub fn layer_norm(&mut self, x: NodeId, gamma: &str, beta: &str, eps: f32) -> Result<NodeId, GraphError> {
+        let name = module_of(gamma);
+        let width = self.shape(x).width;
+        let gamma = self.param(name, gamma, width, None)?;
+        let beta = self.param(name, beta, width, None)?;
+        self.push(Op::LayerNorm(Norm { gamma, beta, eps }), &[x], name)
+    }
+
+    /// `a + b`.
+    ///
+    /// # Errors
+    /// If their shapes differ.
+    pub fn add(&mut self, a: NodeId, b: NodeId) -> Result<NodeId, GraphError> {
+        let name = format!("{}.add", self.graph.node(a).name);
+        self.push(Op::Add, &[a, b], &name)
+    }
+
+    /// An activation function of each element.
+    ///
+    /// # Errors
+    /// None today; the shape always fits.
+    pub fn activation(&mut self, x: NodeId, activation: Activation) -> Result<NodeId, GraphError> {
+        let name = format!("{}.activation", self.graph.node(x).name);
+        self.push(Op::Activation(activation), &[x], &name)
+    }
+
+    /// One row per sequence, pooled from the rows of its tokens.
+    ///
+    /// # Errors
+    /// If `x` hasn't one row per token.
+    pub fn pool(&mut self, x: NodeId, kind: Pooling) -> Result<NodeId, GraphError> {
+        let op = Select::of_pooling(kind).map_or(Op::Pool(kind), Op::Select);
+        self.push(op, &[x], "pooling")
+    }
+
+    /// The row of each sequence's first token.
+    ///
+    /// # Errors
+    /// If `x` hasn't one row per token.
+    pub fn select_first(&mut self, x: NodeId) -> Result<NodeId, GraphError> {
+        self.push(Op::Select(Select::First), &[x], "first_token")
+    }
+
+    /// The row of each sequence's last token.
+    ///
+    /// # Errors
+    /// If `x` hasn't one row per token.
+    pub fn select_last(&mut self, x: NodeId) -> Result<NodeId, GraphError> {
+        self.push(Op::Select(Select::Last), &[x], "last_token")
+    }
+
+    /// Each row divided by its Euclidean norm.
+    ///
+    /// # Errors
+    /// None today; the shape always fits.
+    pub fn l2_normalize(&mut self, x: NodeId) -> Result<NodeId, GraphError> {
+        self.push(Op::L2Normalize, &[x], "normalize")
+    }
+
+    /// Shape of a node of this builder.
+    ///
+    /// # Panics
+    /// If the node is of another graph.
+    pub fn shape(&self, node: NodeId) -> Shape {
+        self.graph.node(node).shape
+    }
+
+    /// Makes a node a result, under a name.
+    pub fn output(&mut self, name: impl Into<String>, node: NodeId) -> &mut Self {
+        self.graph.outputs.push(Output { name: name.into(), node });
+        self
+    }
+
+    /// The graph.
+    ///
+    /// # Errors
+    /// If there is no output, or two share a name or a node.
+    pub fn finish(self) -> Result<Graph, GraphError> {
+        self.graph.verify()?;
+        Ok(self.graph)
+    }
+
+    fn push(&mut self, op: Op, inputs: &[NodeId], name: &str) -> Result<NodeId, GraphError> {
+        let shapes: Vec<Shape> = inputs.iter().map(|&input| self.shape(input)).collect();
+        let shape = op.infer(&shapes, &self.graph.params).map_err(|what| GraphError::Node {
+            node: name.to_owned(),
+            op: op.kind(),
+            what,
+        })?;
+        self.graph.nodes.push(Node { op, inputs: inputs.to_vec(), shape, name: name.to_owned() });
+        Ok(NodeId(self.graph.nodes.len() - 1))
+    }
+
+    /// The parameter of this name; the same name is the same parameter.
+    fn param(&mut self, node: &str, name: &str, rows: usize, width: Option<usize>) -> Result<ParamId, GraphError> {
+        let param = Param { parts: vec![Part { name: name.to_owned(), rows }], width };
+        if let Some(&id) = self.by_name.get(name) {
+            let known = self.graph.param(id);
+            if *known == param {
+                return Ok(id);
+            }
+            return Err(GraphError::Node {
+                node: node.to_owned(),
+                op: "parameter",
+                what: format!("{name} is used as {known} and as {param}"),
+            });
+        }
+        self.graph.params.push(param);
+        let id = ParamId(self.graph.params.len() - 1);
+        self.by_name.insert(name.to_owned(), id);
+        Ok(id)
+    }
+}
+
+/// `a.b.weight` belongs to the module `a.b`.
+fn module_of(tensor: &str) -> &str {
+    tensor.rsplit_once('.').map_or(tensor, |(module, _)| module)
+}

@@ -1,0 +1,308 @@
+//! The operations, and the shape that each gives.
+
+use loquat_kernels::{Activation, AttentionSpec, pooling::Pooling};
+
+use super::{Param, ParamId, Rows, Shape};
+
+/// Tables that one embedding may sum. A run keeps them on the stack.
+pub(crate) const MAX_TABLES: usize = 4;
+
+/// An operation. The set is closed, so that every back end handles all of it.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Op {
+    /// Sum of rows of tables, one of each for every token, then an optional norm. No inputs.
+    Embedding {
+        /// The tables. They are added in this order.
+        lookups: Vec<Lookup>,
+        /// Layer norm of the sum.
+        norm: Option<Norm>,
+    },
+    /// `norm(activation(x · weightᵀ + bias) + residual)`. Inputs: `x`, and the residual if there is one.
+    Linear(Linear),
+    /// Multi-head attention inside each sequence. Inputs: what holds the queries, the keys and the values, `[tokens, …]`; queries may
+    /// also be one per sequence.
+    Attention(Attention),
+    /// Layer norm of each row. Input: `x`.
+    LayerNorm(Norm),
+    /// Layer norm of the sum of two values. Inputs: `a`, `b`.
+    AddNorm(Norm),
+    /// Sum of two values. Inputs: `a`, `b`.
+    Add,
+    /// Activation of each element. Input: `x`.
+    Activation(Activation),
+    /// One row per sequence from its tokens' rows. Input: `x`, `[tokens, width]`.
+    Pool(Pooling),
+    /// One token's row of each sequence. Input: `x`, `[tokens, width]`.
+    Select(Select),
+    /// Each row divided by its Euclidean norm, or by 1e-12 where that is larger. Input: `x`.
+    L2Normalize,
+}
+
+/// One table of an embedding, and what selects its row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lookup {
+    /// The table, `[rows, width]`.
+    pub table: ParamId,
+    /// What selects the row.
+    pub index: Index,
+}
+
+/// What selects the row of an embedding table for a token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Index {
+    /// The token's id.
+    TokenIds,
+    /// The token's type (segment) id.
+    TypeIds,
+    /// The token's position in its sequence, from 0.
+    Positions,
+}
+
+/// Parameters of a layer norm.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Norm {
+    /// Scale, `[width]`.
+    pub gamma: ParamId,
+    /// Shift, `[width]`.
+    pub beta: ParamId,
+    /// Added to the variance.
+    pub eps: f32,
+}
+
+/// A linear layer and what is done to its result before it is stored.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Linear {
+    /// `[out, in]`.
+    pub weight: ParamId,
+    /// `[out]`.
+    pub bias: Option<ParamId>,
+    /// Applied to the biased product.
+    pub activation: Option<Activation>,
+    /// Whether the second input is added, after the activation.
+    pub residual: bool,
+    /// Applied last.
+    pub norm: Option<Norm>,
+}
+
+/// An attention, and where in its inputs the heads lie.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Attention {
+    /// Heads, their size, scale and masking.
+    pub spec: AttentionSpec,
+    /// The first column of queries, keys and values in their inputs. Each takes `heads × head_dim` columns.
+    pub columns: [usize; 3],
+}
+
+/// Which token of a sequence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Select {
+    /// The first, BERT's `[CLS]`.
+    First,
+    /// The last.
+    Last,
+}
+
+impl Select {
+    /// The selection that a pooling amounts to, if it is one.
+    pub(crate) fn of_pooling(kind: Pooling) -> Option<Select> {
+        match kind {
+            Pooling::Cls => Some(Select::First),
+            Pooling::Last => Some(Select::Last),
+            _ => None,
+        }
+    }
+}
+
+impl Op {
+    /// Its name in messages and dumps.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Op::Embedding { .. } => "embedding",
+            Op::Linear(_) => "linear",
+            Op::Attention(_) => "attention",
+            Op::LayerNorm(_) => "layer_norm",
+            Op::AddNorm(_) => "add_norm",
+            Op::Add => "add",
+            Op::Activation(_) => "activation",
+            Op::Pool(_) => "pool",
+            Op::Select(_) => "select",
+            Op::L2Normalize => "l2_normalize",
+        }
+    }
+
+    /// Whether row `i` of the result depends on row `i` of each input and on nothing else.
+    pub(crate) fn is_row_wise(&self) -> bool {
+        match self {
+            Op::Linear(_) | Op::LayerNorm(_) | Op::AddNorm(_) | Op::Add | Op::Activation(_) | Op::L2Normalize => true,
+            Op::Embedding { .. } | Op::Attention(_) | Op::Pool(_) | Op::Select(_) => false,
+        }
+    }
+
+    /// Which inputs the result may be written over, if nothing reads them afterwards.
+    pub(crate) fn in_place_inputs(&self) -> &'static [usize] {
+        match self {
+            Op::LayerNorm(_) | Op::Activation(_) | Op::L2Normalize => &[0],
+            Op::AddNorm(_) | Op::Add => &[0, 1],
+            Op::Linear(_) | Op::Embedding { .. } | Op::Attention(_) | Op::Pool(_) | Op::Select(_) => &[],
+        }
+    }
+
+    pub(crate) fn for_each_param_mut(&mut self, mut f: impl FnMut(&mut ParamId)) {
+        let norm_params = |norm: &mut Norm, f: &mut dyn FnMut(&mut ParamId)| {
+            f(&mut norm.gamma);
+            f(&mut norm.beta);
+        };
+        match self {
+            Op::Embedding { lookups, norm } => {
+                lookups.iter_mut().for_each(|lookup| f(&mut lookup.table));
+                norm.iter_mut().for_each(|norm| norm_params(norm, &mut f));
+            }
+            Op::Linear(linear) => {
+                f(&mut linear.weight);
+                linear.bias.iter_mut().for_each(&mut f);
+                linear.norm.iter_mut().for_each(|norm| norm_params(norm, &mut f));
+            }
+            Op::LayerNorm(norm) | Op::AddNorm(norm) => norm_params(norm, &mut f),
+            Op::Attention(_) | Op::Add | Op::Activation(_) | Op::Pool(_) | Op::Select(_) | Op::L2Normalize => {}
+        }
+    }
+
+    /// The shape of the result, or what doesn't fit.
+    pub(crate) fn infer(&self, inputs: &[Shape], params: &[Param]) -> Result<Shape, String> {
+        let check = Check { inputs, params };
+        match self {
+            Op::Embedding { lookups, norm } => {
+                check.count(0)?;
+                let Some(first) = lookups.first() else { return Err("expected at least one table".into()) };
+                if lookups.len() > MAX_TABLES {
+                    return Err(format!("expected at most {MAX_TABLES} tables, found {}", lookups.len()));
+                }
+                let width = check.table(first.table)?;
+                for lookup in lookups {
+                    check.equal("width of a table", width, check.table(lookup.table)?)?;
+                    check.equal("tensors of a table", 1, check.param(lookup.table)?.parts.len())?;
+                }
+                check.norm(norm.as_ref(), width)?;
+                Ok(Shape { rows: Rows::Tokens, width })
+            }
+            Op::Linear(linear) => {
+                check.count(1 + usize::from(linear.residual))?;
+                let shape = Shape { width: check.rows_of(linear.weight)?, ..inputs[0] };
+                check.equal("input width of the weight", inputs[0].width, check.table(linear.weight)?)?;
+                if let Some(bias) = linear.bias {
+                    check.vector("length of the bias", bias, shape.width)?;
+                }
+                if linear.residual {
+                    check.same_shape(shape, inputs[1])?;
+                }
+                check.norm(linear.norm.as_ref(), shape.width)?;
+                Ok(shape)
+            }
+            Op::Attention(attention) => check.attention(attention),
+            Op::LayerNorm(norm) => {
+                check.count(1)?;
+                check.norm(Some(norm), inputs[0].width)?;
+                Ok(inputs[0])
+            }
+            Op::AddNorm(norm) => {
+                check.count(2)?;
+                check.same_shape(inputs[0], inputs[1])?;
+                check.norm(Some(norm), inputs[0].width)?;
+                Ok(inputs[0])
+            }
+            Op::Add => {
+                check.count(2)?;
+                check.same_shape(inputs[0], inputs[1])?;
+                Ok(inputs[0])
+            }
+            Op::Activation(_) | Op::L2Normalize => {
+                check.count(1)?;
+                Ok(inputs[0])
+            }
+            Op::Pool(_) | Op::Select(_) => {
+                check.count(1)?;
+                check.tokens(inputs[0])?;
+                Ok(Shape { rows: Rows::Sequences, ..inputs[0] })
+            }
+        }
+    }
+}
+
+/// Shape checks of one node.
+struct Check<'a> {
+    inputs: &'a [Shape],
+    params: &'a [Param],
+}
+
+impl Check<'_> {
+    fn count(&self, expected: usize) -> Result<(), String> {
+        self.equal("number of inputs", expected, self.inputs.len())
+    }
+
+    fn equal(&self, what: &str, expected: usize, found: usize) -> Result<(), String> {
+        if expected == found { Ok(()) } else { Err(format!("{what}: expected {expected}, found {found}")) }
+    }
+
+    fn param(&self, id: ParamId) -> Result<&Param, String> {
+        self.params.get(id.0).ok_or_else(|| format!("parameter number {} doesn't exist", id.0))
+    }
+
+    /// Width of a two-dimensional parameter.
+    fn table(&self, id: ParamId) -> Result<usize, String> {
+        self.param(id)?.width.ok_or_else(|| "expected a matrix, found a vector".to_owned())
+    }
+
+    fn rows_of(&self, id: ParamId) -> Result<usize, String> {
+        Ok(self.param(id)?.rows())
+    }
+
+    fn vector(&self, what: &str, id: ParamId, len: usize) -> Result<(), String> {
+        let param = self.param(id)?;
+        if param.width.is_some() {
+            return Err(format!("{what}: expected a vector, found a matrix"));
+        }
+        self.equal(what, len, param.rows())
+    }
+
+    fn norm(&self, norm: Option<&Norm>, width: usize) -> Result<(), String> {
+        let Some(norm) = norm else { return Ok(()) };
+        self.vector("length of the norm's scale", norm.gamma, width)?;
+        self.vector("length of the norm's shift", norm.beta, width)?;
+        if norm.eps.is_finite() && norm.eps >= 0.0 {
+            Ok(())
+        } else {
+            Err(format!("eps of the norm: expected a finite number from 0 up, found {}", norm.eps))
+        }
+    }
+
+    fn same_shape(&self, a: Shape, b: Shape) -> Result<(), String> {
+        if a == b { Ok(()) } else { Err(format!("expected a second value of shape {a}, found {b}")) }
+    }
+
+    fn tokens(&self, shape: Shape) -> Result<(), String> {
+        match shape.rows {
+            Rows::Tokens => Ok(()),
+            rows => Err(format!("expected one row per token, found {rows}")),
+        }
+    }
+
+    fn attention(&self, attention: &Attention) -> Result<Shape, String> {
+        self.count(3)?;
+        let spec = &attention.spec;
+        let width = spec
+            .heads
+            .checked_mul(spec.head_dim)
+            .filter(|&width| width > 0)
+            .ok_or_else(|| format!("{} heads of {} make no width", spec.heads, spec.head_dim))?;
+        for (name, (input, start)) in
+            ["queries", "keys", "values"].iter().zip(self.inputs.iter().zip(attention.columns))
+        {
+            if start.checked_add(width).is_none_or(|end| end > input.width) {
+                return Err(format!("{name}: columns {start}..+{width} lie outside of width {}", input.width));
+            }
+        }
+        self.tokens(self.inputs[1])?;
+        self.tokens(self.inputs[2])?;
+        Ok(Shape { rows: self.inputs[0].rows, width })
+    }
+}

@@ -1,0 +1,128 @@
+//! Checks that a whole graph is consistent.
+
+use super::{Graph, GraphError, Shape};
+
+impl Graph {
+    /// Checks every node against its inputs and parameters, and the outputs against each other.
+    ///
+    /// # Errors
+    /// The first thing that doesn't fit.
+    pub fn verify(&self) -> Result<(), GraphError> {
+        for (position, node) in self.nodes.iter().enumerate() {
+            if let Some(input) = node.inputs.iter().find(|input| input.0 >= position) {
+                return Err(GraphError::Order { node: node.name.clone(), input: input.0, position });
+            }
+            let error = |what| GraphError::Node { node: node.name.clone(), op: node.op.kind(), what };
+            let shapes: Vec<Shape> = node.inputs.iter().map(|&input| self.node(input).shape).collect();
+            let shape = node.op.infer(&shapes, &self.params).map_err(error)?;
+            if shape != node.shape {
+                return Err(error(format!("its shape is noted as {}, but it gives {shape}", node.shape)));
+            }
+        }
+        self.verify_outputs()
+    }
+
+    fn verify_outputs(&self) -> Result<(), GraphError> {
+        if self.outputs.is_empty() {
+            return Err(GraphError::NoOutputs);
+        }
+        for (i, second) in self.outputs.iter().enumerate() {
+            if second.node.0 >= self.nodes.len() {
+                return Err(GraphError::Order {
+                    node: second.name.clone(),
+                    input: second.node.0,
+                    position: self.nodes.len(),
+                });
+            }
+            let clash = |first: &&super::Output| first.name == second.name || first.node == second.node;
+            if let Some(first) = self.outputs[..i].iter().find(clash) {
+                return Err(GraphError::DuplicateOutput { first: first.name.clone(), second: second.name.clone() });
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{GraphBuilder, GraphError, Index, NodeId, Rows, Table};
+
+    fn words(builder: &mut GraphBuilder, width: usize) -> NodeId {
+        let tables = [Table { name: "words", rows: 7, index: Index::TokenIds }];
+        builder.embedding("words", &tables, width).unwrap()
+    }
+
+    #[test]
+    fn values_of_different_shapes_are_not_added() {
+        let mut builder = GraphBuilder::new("test");
+        let x = words(&mut builder, 4);
+        let first = builder.select_first(x).unwrap();
+        let error = builder.add(x, first).unwrap_err();
+        assert!(error.to_string().contains("[sequences, 4]"), "{error}");
+    }
+
+    #[test]
+    fn a_name_stands_for_one_parameter() {
+        let mut builder = GraphBuilder::new("test");
+        let x = words(&mut builder, 4);
+        let a = builder.linear(x, 4, "dense.weight", None).unwrap();
+        let b = builder.linear(a, 4, "dense.weight", None).unwrap();
+        assert_eq!(builder.graph.params.len(), 2);
+        let error = builder.linear(b, 5, "dense.weight", None).unwrap_err();
+        assert!(error.to_string().contains("dense.weight"), "{error}");
+    }
+
+    #[test]
+    fn pooling_takes_tokens_only() {
+        let mut builder = GraphBuilder::new("test");
+        let x = words(&mut builder, 4);
+        let first = builder.select_first(x).unwrap();
+        assert!(matches!(builder.select_first(first), Err(GraphError::Node { op: "select", .. })));
+    }
+
+    #[test]
+    fn outputs_differ_in_name_and_node() {
+        let mut builder = GraphBuilder::new("test");
+        let x = words(&mut builder, 4);
+        builder.output("a", x).output("b", x);
+        assert!(matches!(builder.finish(), Err(GraphError::DuplicateOutput { .. })));
+        assert_eq!(GraphBuilder::new("test").finish(), Err(GraphError::NoOutputs));
+    }
+
+    #[test]
+    fn tampering_is_noticed() {
+        let mut builder = GraphBuilder::new("test");
+        let x = words(&mut builder, 4);
+        let y = builder.linear(x, 6, "dense.weight", Some("dense.bias")).unwrap();
+        builder.output("y", y);
+        let graph = builder.finish().unwrap();
+
+        let mut wrong = graph.clone();
+        wrong.nodes[1].shape.width = 5;
+        assert!(wrong.verify().is_err());
+        let mut wrong = graph.clone();
+        wrong.nodes[1].shape.rows = Rows::Sequences;
+        assert!(wrong.verify().is_err());
+        let mut wrong = graph.clone();
+        wrong.nodes[1].inputs[0] = NodeId(1);
+        assert!(matches!(wrong.verify(), Err(GraphError::Order { .. })));
+        let mut wrong = graph.clone();
+        wrong.outputs[0].node = NodeId(2);
+        assert!(wrong.verify().is_err());
+        let mut wrong = graph;
+        wrong.params[1].width = Some(5);
+        assert!(wrong.verify().is_err());
+    }
+
+    #[test]
+    fn an_unknown_output_is_refused_with_the_known_ones() {
+        let mut builder = GraphBuilder::new("test");
+        let x = words(&mut builder, 4);
+        let y = builder.linear(x, 6, "dense.weight", None).unwrap();
+        builder.output("x", x).output("y", y);
+        let graph = builder.finish().unwrap();
+        assert_eq!(graph.with_outputs(&["x"]).unwrap().nodes().len(), 1);
+        let error = graph.with_outputs(&["z"]).unwrap_err();
+        assert!(error.to_string().contains("x, y"), "{error}");
+    }
+}

@@ -1,0 +1,69 @@
+//! What a session can be asked for.
+
+use std::num::NonZeroUsize;
+
+use loquat_kernels::Level;
+
+/// How a [`Session`](crate::Session) runs. None of it but the precision and the level changes results.
+///
+/// ```
+/// use loquat_runtime::{Options, Parallel};
+/// let options = Options { parallel: Parallel::Team, ..Options::default() };
+/// assert_eq!(options.shard_tokens, 256);
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// Threads, the caller's included. `None` takes as many as the machine has cores.
+    pub threads: Option<NonZeroUsize>,
+    /// How exactly matrix products are computed.
+    pub precision: Precision,
+    /// How a batch is spread over the threads.
+    pub parallel: Parallel,
+    /// Tokens that are taken through the whole model together, 1 or more. 256 keeps the activations of one shard of a small encoder in the
+    /// L2 cache; more saves reading the weights so often.
+    pub shard_tokens: usize,
+    /// Names of passes to leave out, for finding out what one of them is worth.
+    pub disabled_passes: Vec<String>,
+    /// The outputs to compute. `None` computes all; asking for fewer can save a lot, since nothing is computed that no output needs.
+    pub outputs: Option<Vec<String>>,
+    /// The instruction-set level. `None` takes the machine's best, or what the environment says.
+    pub level: Option<Level>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options {
+            threads: None,
+            precision: Precision::default(),
+            parallel: Parallel::default(),
+            shard_tokens: 256,
+            disabled_passes: Vec::new(),
+            outputs: None,
+            level: None,
+        }
+    }
+}
+
+/// How exactly matrix products are computed, in the terms of PyTorch's `float32_matmul_precision`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Precision {
+    /// `highest`: `f32` multiply-adds.
+    F32,
+    /// The fastest way that stays within `f32` tolerances on this machine. Today that is [`Precision::F32`] everywhere.
+    #[default]
+    Auto,
+}
+
+/// How a batch is spread over the threads. The results are the same, bit for bit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Parallel {
+    /// Sharded where that keeps all threads busy, else as a team.
+    #[default]
+    Auto,
+    /// Each thread takes whole sequences through the whole model: no waiting, best for many sequences.
+    Sharded,
+    /// All threads work on each step together: best for a lone sequence.
+    Team,
+}
