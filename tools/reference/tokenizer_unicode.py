@@ -33,32 +33,28 @@ def measure():
     strip, lower, nfd, nfkd, nfc = StripAccents(), Lowercase(), NFD(), NFKD(), NFC()
     split, word, bert = WhitespaceSplit(), Whitespace(), BertPreTokenizer()
 
-    # The known combining classes, each with one mark that has it.
+    # Each combining class, with one mark of it that the reference knows. U+0345 alone has the highest class, 240.
+    highest = "\u0345"
     witnesses = {}
     for code in range(LIMIT):
-        if code not in SURROGATES:
-            ccc = unicodedata.combining(chr(code))
-            if ccc and unicodedata.decomposition(chr(code)) == "":
-                first = witnesses.setdefault(ccc, chr(code))
-                # An old mark, so that the reference's tables hold it.
-                if code < ord(first):
-                    witnesses[ccc] = chr(code)
+        char = chr(code)
+        if code in SURROGATES or not unicodedata.combining(char) or unicodedata.decomposition(char):
+            continue
+        if char == highest or nfd.normalize_str("a" + highest + char) == "a" + char + highest:
+            witnesses.setdefault(unicodedata.combining(char), char)
     ordered = sorted(witnesses.items())
 
     def combining_class(char):
         # A mark moves before a mark of a higher class and never before one of its own or a lower class.
-        behind = "a" + witnesses[240] + char
+        behind = "a" + highest + char
         if nfd.normalize_str(behind) == behind:
             ahead = "a" + char + witnesses[233]
             return 240 if nfd.normalize_str(ahead) != ahead else 0
-        ccc = 0
-        for value, witness in ordered:
-            text = "a" + witness + char
-            if nfd.normalize_str(text) == text:
-                ccc = value
-        if ccc == 0:
+        stays = [nfd.normalize_str("a" + witness + char) == "a" + witness + char for _, witness in ordered]
+        ccc = sum(stays)
+        if ccc == 0 or not all(stays[:ccc]):
             raise SystemExit(f"no combining class explains U+{ord(char):04X}")
-        return ccc
+        return ordered[ccc - 1][0]
 
     properties, canonical, compatibility, lowercase, compositions = {}, {}, {}, {}, {}
     for code in range(LIMIT):
@@ -104,10 +100,8 @@ def measure():
         else:
             delta = SPECIAL_LOWER
             lowercase[code] = low
+        # Only what stays after decomposition is ever put in order.
         ccc = 0 if flags & CANONICAL or code in HANGUL else combining_class(char)
-        if flags & CANONICAL:
-            # Only what stays after decomposition is ever ordered, but NFC asks for the class of what it composed.
-            ccc = unicodedata.combining(char)
         properties[code] = (flags, ccc, delta)
     return properties, canonical, compatibility, lowercase, compositions
 
