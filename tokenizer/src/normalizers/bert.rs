@@ -49,8 +49,9 @@ impl BertNormalizer {
         let mut decomposer = Decomposer::default();
         for (at, c) in text.char_indices() {
             if let Some(&becomes) = self.ascii.get(c as usize) {
-                decomposer.flush(&mut |c, class, span| self.finish(c, class, span, out));
+                // A dropped character is gone before marks are put in order: it doesn't part them.
                 if becomes != DROPPED {
+                    decomposer.flush(&mut |c, class, span| self.finish(c, class, span, out));
                     out.push(char::from(becomes), source.span(at, 1));
                 }
             } else {
