@@ -39,8 +39,10 @@ mod error;
 pub mod gemm;
 #[cfg(all(test, unix))]
 mod guard;
+mod math;
 pub mod peak;
-mod softmax;
+mod row;
+pub mod softmax;
 mod team;
 mod view;
 
