@@ -239,6 +239,8 @@ impl WithSimd for Head<'_> {
                         b_stride: nr,
                         c: scores[panel * nr..].as_mut_ptr(),
                         c_stride: layout.scores_stride,
+                        prefetch: std::ptr::null(),
+                        prefetch_step: 0,
                     });
                 }
             }
@@ -264,6 +266,8 @@ impl WithSimd for Head<'_> {
                         b_stride: value_stride,
                         c: tile.as_mut_ptr(),
                         c_stride: nr,
+                        prefetch: std::ptr::null(),
+                        prefetch_step: 0,
                     });
                 }
                 let cols = nr.min(head_dim - panel * nr);

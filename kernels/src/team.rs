@@ -24,6 +24,10 @@ const SPINS: u32 = 2000;
 /// A job, its lifetime forgotten.
 type Job = dyn Fn(usize) + Sync + 'static;
 
+/// A counter on cache lines of its own (two, since they are fetched in pairs), so that workers don't slow each other down.
+#[repr(align(128))]
+struct Counter(AtomicUsize);
+
 /// What the threads of a team share.
 struct Shared {
     /// Counts the jobs. A change tells workers that there is something to do.
@@ -32,7 +36,9 @@ struct Shared {
     job: UnsafeCell<Option<*const Job>>,
     /// Workers that haven't finished the current job.
     remaining: AtomicUsize,
-    /// One per worker: whether it is (about to be) parked.
+    /// One per worker, the caller's first: the next item of the worker's own share, while `Exec::for_each` runs.
+    next: Box<[Counter]>,
+    /// One per started worker: whether it is (about to be) parked.
     parked: Box<[AtomicBool]>,
     stop: AtomicBool,
     spins: u32,
@@ -79,6 +85,7 @@ impl Team {
             epoch: AtomicU32::new(0),
             job: UnsafeCell::new(None),
             remaining: AtomicUsize::new(0),
+            next: (0..threads.get()).map(|_| Counter(AtomicUsize::new(0))).collect(),
             parked: (1..threads.get()).map(|_| AtomicBool::new(false)).collect(),
             stop: AtomicBool::new(false),
             // With more threads than cores a spinning thread takes the core of one that has work.
@@ -269,19 +276,29 @@ impl Exec<'_> {
         }
     }
 
-    /// Calls `body(worker, item)` for each item of `0 .. items`. Workers take items one by one, in ascending order, so a
-    /// worker that is held up (by another process, say) takes fewer.
+    /// Calls `body(worker, item)` for each item of `0 .. items`.
+    ///
+    /// Each worker starts with an equal, contiguous share, in ascending order, so that neighbouring items find each other's data
+    /// in cache. One that is done takes what is left of the others' shares, so a worker that is held up (by another process,
+    /// say) does less.
     pub fn for_each(&self, items: usize, body: &(dyn Fn(usize, usize) + Sync)) {
         match self {
             Exec::Team(lease) if items > 1 && lease.workers() > 1 => {
-                let next = AtomicUsize::new(0);
+                let next = &lease.team.shared.next;
+                let share = |worker: usize| items * worker / next.len();
+                for (worker, counter) in next.iter().enumerate() {
+                    counter.0.store(share(worker), Ordering::Relaxed);
+                }
                 lease.run(&|worker| {
-                    loop {
-                        let item = next.fetch_add(1, Ordering::Relaxed);
-                        if item >= items {
-                            break;
+                    for offset in 0..next.len() {
+                        let owner = (worker + offset) % next.len();
+                        loop {
+                            let item = next[owner].0.fetch_add(1, Ordering::Relaxed);
+                            if item >= share(owner + 1) {
+                                break;
+                            }
+                            body(worker, item);
                         }
-                        body(worker, item);
                     }
                 });
             }

@@ -1,10 +1,11 @@
 //! AVX2 with FMA: tiles of up to 6 × 16. Twelve accumulators, two right-hand vectors and two broadcasts are all 16 registers.
 
 use std::arch::x86_64::{
-    __m256, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_set1_ps, _mm256_setzero_ps, _mm256_storeu_ps,
+    __m256, _MM_HINT_T1, _mm_prefetch, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_set1_ps, _mm256_setzero_ps,
+    _mm256_storeu_ps,
 };
 
-use super::{MicroKernel, Tile};
+use super::{MicroKernel, Tile, microkernel::opaque};
 use crate::Features;
 
 const MR: usize = 6;
@@ -19,26 +20,34 @@ unsafe fn tile(t: &Tile) {
     unsafe { BY_ROWS[t.rows - 1](t) }
 }
 
+/// Rows that share a base pointer: `[base]`, `[base + stride]` and `[base + 2 * stride]` are addressing modes.
+const GROUP: usize = 3;
+
+/// Steps of the reduction between two advances of the base pointers; within, the step is a displacement.
+const UNROLL: usize = 4;
+
 #[target_feature(enable = "avx2,fma")]
 unsafe fn rows<const R: usize>(t: &Tile) {
     let mut acc: [[__m256; 2]; R] = [[_mm256_setzero_ps(); 2]; R];
     let mut b = t.b;
-    let mut a: [*const f32; 2] = [t.a, t.a.wrapping_add(3 * t.a_stride)];
-    for _ in 0..t.k {
-        // SAFETY: `k` rows of `nr` values lie at `b`, and `k` values in each row of `a`.
-        unsafe {
-            let b0 = _mm256_loadu_ps(b);
-            let b1 = _mm256_loadu_ps(b.add(8));
-            for (row, acc) in acc.iter_mut().enumerate() {
-                let value = _mm256_set1_ps(*a[row / 3].add(row % 3 * t.a_stride));
-                acc[0] = _mm256_fmadd_ps(value, b0, acc[0]);
-                acc[1] = _mm256_fmadd_ps(value, b1, acc[1]);
-            }
+    let mut a: [*const f32; MR / GROUP] = [t.a, t.a.wrapping_add(GROUP * t.a_stride)];
+    let mut prefetch = t.prefetch;
+    for _ in 0..t.k / UNROLL {
+        a = a.map(opaque);
+        for step in 0..UNROLL {
+            // SAFETY: `k` rows of `nr` values lie at `b`, and `k` values in each row of `a`.
+            unsafe { multiply_add(&mut acc, &a, t.a_stride, step, b) };
+            b = b.wrapping_add(t.b_stride);
+            // A step moves by at most one cache line.
+            _mm_prefetch::<_MM_HINT_T1>(prefetch.cast());
+            prefetch = prefetch.wrapping_add(t.prefetch_step);
         }
+        a = a.map(|base| base.wrapping_add(UNROLL));
+    }
+    for step in 0..t.k % UNROLL {
+        // SAFETY: as above.
+        unsafe { multiply_add(&mut acc, &a, t.a_stride, step, b) };
         b = b.wrapping_add(t.b_stride);
-        for base in &mut a {
-            *base = base.wrapping_add(1);
-        }
     }
     for (row, acc) in acc.iter().enumerate() {
         // SAFETY: `c` takes `nr` values in each of `rows` rows.
@@ -46,6 +55,30 @@ unsafe fn rows<const R: usize>(t: &Tile) {
             let c = t.c.add(row * t.c_stride);
             _mm256_storeu_ps(c, acc[0]);
             _mm256_storeu_ps(c.add(8), acc[1]);
+        }
+    }
+}
+
+/// One step of the reduction: column `step` of the rows at `a`, times the row at `b`.
+///
+/// # Safety
+/// `b` is valid for `nr` reads, each row for `step + 1`.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+unsafe fn multiply_add<const R: usize>(
+    acc: &mut [[__m256; 2]; R],
+    a: &[*const f32; MR / GROUP],
+    a_stride: usize,
+    step: usize,
+    b: *const f32,
+) {
+    // SAFETY: the caller's.
+    unsafe {
+        let b = [_mm256_loadu_ps(b), _mm256_loadu_ps(b.add(8))];
+        for (row, acc) in acc.iter_mut().enumerate() {
+            let value = _mm256_set1_ps(*a[row / GROUP].add(row % GROUP * a_stride + step));
+            acc[0] = _mm256_fmadd_ps(value, b[0], acc[0]);
+            acc[1] = _mm256_fmadd_ps(value, b[1], acc[1]);
         }
     }
 }

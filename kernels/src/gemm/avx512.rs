@@ -2,10 +2,11 @@
 //! multiply-adds stand against 16 loads, so the two multiply-add ports are the limit and the load ports have room.
 
 use std::arch::x86_64::{
-    __m512, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_set1_ps, _mm512_setzero_ps, _mm512_storeu_ps,
+    __m512, _MM_HINT_T1, _mm_prefetch, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_set1_ps, _mm512_setzero_ps,
+    _mm512_storeu_ps,
 };
 
-use super::{MicroKernel, Tile};
+use super::{MicroKernel, Tile, microkernel::opaque};
 use crate::Features;
 
 const MR: usize = 14;
@@ -35,12 +36,17 @@ unsafe fn rows<const R: usize>(t: &Tile) {
     let mut acc: [[__m512; 2]; R] = [[_mm512_setzero_ps(); 2]; R];
     let mut b = t.b;
     let mut a: [*const f32; MR.div_ceil(GROUP)] = std::array::from_fn(|i| t.a.wrapping_add(i * GROUP * t.a_stride));
+    let mut prefetch = t.prefetch;
     for _ in 0..t.k / UNROLL {
         a = a.map(opaque);
         for step in 0..UNROLL {
             // SAFETY: `k` rows of `nr` values lie at `b`, and `k` values in each row of `a`.
             unsafe { multiply_add(&mut acc, &a, t.a_stride, step, b) };
             b = b.wrapping_add(t.b_stride);
+            // A step moves by at most two cache lines.
+            _mm_prefetch::<_MM_HINT_T1>(prefetch.cast());
+            _mm_prefetch::<_MM_HINT_T1>(prefetch.wrapping_add(16).cast());
+            prefetch = prefetch.wrapping_add(t.prefetch_step);
         }
         a = a.map(|base| base.wrapping_add(UNROLL));
     }
@@ -88,13 +94,4 @@ unsafe fn multiply_add<const R: usize>(
         }
         rows!(0 1 2 3 4 5 6 7 8 9 10 11 12 13);
     }
-}
-
-/// The same pointer, its origin hidden. The compiler would otherwise derive every row's address from the first one with a chain
-/// of additions, which compete with the multiply-adds for their ports.
-#[inline(always)]
-fn opaque(mut pointer: *const f32) -> *const f32 {
-    // SAFETY: no instructions.
-    unsafe { std::arch::asm!("/* {0} */", inout(reg) pointer, options(pure, nomem, nostack, preserves_flags)) };
-    pointer
 }

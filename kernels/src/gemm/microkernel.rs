@@ -20,6 +20,10 @@ pub(crate) struct Tile {
     /// Where the first row goes; `nr` values of each row are written.
     pub c: *mut f32,
     pub c_stride: usize,
+    /// Where to start fetching what a later tile reads. A hint: any address will do, none is read from.
+    pub prefetch: *const f32,
+    /// How far the prefetch moves with each step of the reduction, `0 ..= nr`; 0 where there is nothing to fetch.
+    pub prefetch_step: usize,
 }
 
 /// The signature of a tile function.
@@ -123,6 +127,16 @@ pub(crate) fn split_rows(rows: usize, mr: usize) -> impl Iterator<Item = (usize,
         let start = rows * i / tiles;
         (start, rows * (i + 1) / tiles - start)
     })
+}
+
+/// The same pointer, its origin hidden. The compiler would otherwise derive every row's address from the first one with a chain
+/// of additions, which compete with the multiply-adds for their ports.
+#[inline(always)]
+#[cfg(target_arch = "x86_64")]
+pub(super) fn opaque(mut pointer: *const f32) -> *const f32 {
+    // SAFETY: no instructions.
+    unsafe { std::arch::asm!("/* {0} */", inout(reg) pointer, options(pure, nomem, nostack, preserves_flags)) };
+    pointer
 }
 
 #[cfg(test)]
