@@ -11,6 +11,7 @@ use crate::{
     error::expect_eq,
     gemm::{MicroKernel, ScratchTile, Tile, kernel_for, split_rows},
     softmax,
+    transpose::transpose,
     view::SharedMat,
 };
 
@@ -108,6 +109,7 @@ pub fn attention(
         // SAFETY: every worker has a row of the scratch for itself.
         let mut own = unsafe { scratch.rows_mut(worker, 1) };
         cpu.arch().dispatch(Head {
+            cpu,
             kernel,
             spec,
             layout: &layout,
@@ -190,6 +192,7 @@ fn in_place(kernel: &MicroKernel, spec: &AttentionSpec) -> bool {
 
 /// One head of one sequence for a block of queries.
 struct Head<'a> {
+    cpu: &'a Cpu,
     kernel: &'static MicroKernel,
     spec: &'a AttentionSpec,
     layout: &'a Layout,
@@ -211,12 +214,13 @@ impl WithSimd for Head<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Head { kernel, spec, layout, q, k, v, out, column, first_query, queries, visible, keys, scratch } = self;
+        let Head { cpu, kernel, spec, layout, q, k, v, out, column, first_query, queries, visible, keys, scratch } =
+            self;
         let (head_dim, nr) = (spec.head_dim, kernel.nr);
         let columns = column..column + head_dim;
         let (scores, panels) = scratch.split_at_mut(layout.keys);
         let (key_panels, value_panels) = panels.split_at_mut(layout.values - layout.keys);
-        pack_keys(k, &keys, columns.clone(), nr, key_panels);
+        pack_keys(cpu, k, &keys, columns.clone(), nr, key_panels);
         let (values, value_stride, value_panel_len) = if in_place(kernel, spec) {
             (v.as_ptr().wrapping_add(keys.start * v.row_stride() + column), v.row_stride(), nr)
         } else {
@@ -287,6 +291,7 @@ impl WithSimd for Head<'_> {
 /// Transposes the keys of one head into panels: `panel[d * nr + key]`, zeros beyond the last key.
 #[inline(always)]
 fn pack_keys(
+    cpu: &Cpu,
     k: MatRef<'_>,
     keys: &std::ops::Range<usize>,
     columns: std::ops::Range<usize>,
@@ -299,11 +304,7 @@ fn pack_keys(
         if count < nr {
             panel.fill(0.0);
         }
-        for i in 0..count {
-            for (target, value) in panel[i..].iter_mut().step_by(nr).zip(&k.row(first + i)[columns.clone()]) {
-                *target = *value;
-            }
-        }
+        transpose(cpu, k.block(first..first + count, columns.clone()), panel, nr);
     }
 }
 

@@ -84,6 +84,18 @@ impl<'a> MatRef<'a> {
         Ok(MatRef { data, rows: len, ..self })
     }
 
+    /// A block that is known to lie inside.
+    ///
+    /// # Panics
+    /// If it doesn't.
+    pub(crate) fn block(self, rows: std::ops::Range<usize>, columns: std::ops::Range<usize>) -> MatRef<'a> {
+        assert!(
+            rows.start < rows.end && rows.end <= self.rows && columns.start <= columns.end && columns.end <= self.cols
+        );
+        let data = &self.data[rows.start * self.row_stride + columns.start..];
+        MatRef { data, rows: rows.len(), cols: columns.len(), row_stride: self.row_stride }
+    }
+
     pub(crate) fn as_ptr(&self) -> *const f32 {
         self.data.as_ptr()
     }
@@ -187,10 +199,6 @@ impl<'a> SharedMat<'a> {
     pub(crate) fn element(&self, row: usize, col: usize) -> *mut f32 {
         debug_assert!(row < self.rows && col <= self.cols);
         self.start.wrapping_add(row * self.row_stride + col)
-    }
-
-    pub(crate) fn row_stride(&self) -> usize {
-        self.row_stride
     }
 }
 

@@ -1,7 +1,7 @@
 //! The right-hand side of a GEMM, packed once for one microkernel.
 
 use super::{MicroKernel, kernel_for};
-use crate::{AlignedBuf, Cpu, Exec, KernelError, MatMut};
+use crate::{AlignedBuf, Cpu, Exec, KernelError, MatMut, MatRef, transpose::transpose};
 
 /// Weights in panels of `nr` output columns: panel after panel, in each the `k` rows of `nr` values, the last panel padded
 /// with zeros.
@@ -39,7 +39,7 @@ impl PackedRhs {
                 // SAFETY: each item takes the one row that is its panel.
                 let mut target = unsafe { packed.rows_mut(panel, 1) };
                 let first = panel * nr;
-                pack_panel(k, nr, first..n.min(first + nr), fill, target.row_mut(0));
+                pack_panel(cpu, k, nr, first..n.min(first + nr), fill, target.row_mut(0));
             });
         }
         Ok(PackedRhs { kernel, k, n, data })
@@ -95,23 +95,23 @@ const GROUP: usize = 16;
 
 /// Writes `panel[kk * nr + c]` = value `kk` of weight row `rows.start + c`.
 fn pack_panel(
+    cpu: &Cpu,
     k: usize,
     nr: usize,
     rows: std::ops::Range<usize>,
     fill: &(dyn Fn(usize, &mut [f32]) + Sync),
     panel: &mut [f32],
 ) {
-    let mut group = vec![0.0; k * GROUP];
+    // An odd number of cache lines, so that the group's rows don't fall into the same cache sets.
+    let stride = k.next_multiple_of(32) + 16;
+    let mut group = vec![0.0; stride * GROUP];
     for first in rows.clone().step_by(GROUP) {
         let count = GROUP.min(rows.end - first);
-        for (i, row) in group.chunks_exact_mut(k).take(count).enumerate() {
-            fill(first + i, row);
+        for (i, row) in group.chunks_exact_mut(stride).take(count).enumerate() {
+            fill(first + i, &mut row[..k]);
         }
-        let column = first - rows.start;
-        for (kk, target) in panel.chunks_exact_mut(nr).enumerate() {
-            for (i, value) in target[column..column + count].iter_mut().enumerate() {
-                *value = group[i * k + kk];
-            }
+        if let Ok(source) = MatRef::new(&group, count, k, stride) {
+            transpose(cpu, source, &mut panel[first - rows.start..], nr);
         }
     }
 }
