@@ -6,7 +6,7 @@ epsilon then shows in the first digits.
 """
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -44,7 +44,6 @@ class Shape:
     # How the file names its tensors: "plain", "old" (gamma and beta), "prefixed" (bert., with heads).
     naming: str = "plain"
     note: str = ""
-    extra: dict = field(default_factory=dict)
 
     def config(self) -> dict:
         architecture = "BertForPreTraining" if self.naming == "prefixed" else "BertModel"
@@ -64,7 +63,7 @@ class Shape:
             "pad_token_id": 0,
             "type_vocab_size": self.types,
             "vocab_size": self.vocab,
-        } | self.extra
+        }
 
 
 def build(shape: Shape) -> BertModel:
