@@ -1,1 +1,59 @@
 //! Transformer NLP in pure Rust: sentence embeddings and more, fast, exact and batch-invariant.
+//!
+//! ```
+//! # #[cfg(feature = "embedded-model")] {
+//! use loquat::{SentenceEmbeddings, similarity};
+//!
+//! let model = SentenceEmbeddings::builder().build()?;
+//! let embeddings = model.encode(&["A cat sleeps on the sofa.", "The kitten is napping."])?;
+//! let rows: Vec<&[f32]> = embeddings.iter().collect();
+//! assert!(similarity(rows[0], rows[1])? > 0.5);
+//! # }
+//! # Ok::<(), loquat::Error>(())
+//! ```
+//!
+//! * [`SentenceEmbeddings`] turns texts into vectors, with any sentence-transformers folder, any plain encoder folder, or the
+//!   model that the feature `embedded-model` puts into the binary.
+//! * [`Corpus`] finds the texts that are closest to a query.
+//! * [`Encoder`] runs a model on token ids and gives its named outputs.
+//! * [`Tokenizer`] turns texts into ids and back, with offsets.
+//!
+//! A model is `Send + Sync` and runs behind `&self`. A text's result never depends, to the last bit, on what else is in the
+//! batch, on the number of threads, or on how a batch is split. No input makes a call panic: failures are [`Error`]s that say
+//! what to do.
+
+#![forbid(unsafe_code)]
+
+mod embeddings;
+mod encoder;
+mod error;
+mod model;
+mod progress;
+mod search;
+mod sentence_embeddings;
+mod similarity;
+
+pub use embeddings::{Embeddings, Truncated};
+pub use encoder::{Encoder, EncoderBuilder};
+pub use error::{Error, error_chain};
+pub use model::{ModelSource, load::load_tokenizer};
+pub use progress::{CancelToken, Control, Progress};
+pub use search::{Corpus, Hit};
+pub use sentence_embeddings::{Overlong, SentenceEmbeddings, SentenceEmbeddingsBuilder};
+pub use similarity::{Metric, similarity};
+
+pub use loquat_runtime::{
+    Batch, Inspection, Outputs, Precision, Profile, StepProfile, Tensor, graph::Graph, weights::Weights,
+};
+pub use loquat_tokenizer::{
+    DecodeOptions, EncodeOptions, Encoding, Input, Padding, PaddingLength, Side, Tokenizer, TokenizerError, Truncation,
+    TruncationStrategy,
+};
+
+const _: () = {
+    const fn shared_between_threads<T: Send + Sync>() {}
+    shared_between_threads::<SentenceEmbeddings>();
+    shared_between_threads::<Encoder>();
+    shared_between_threads::<Corpus>();
+    shared_between_threads::<Error>();
+};

@@ -1,0 +1,126 @@
+//! The options that choose a model and how it runs.
+
+use std::{num::NonZeroUsize, path::PathBuf};
+
+use clap::{Args, ValueEnum};
+use loquat::{Embeddings, ModelSource, SentenceEmbeddings, Tokenizer, Truncated};
+
+use crate::{failure::Failure, item::Place};
+
+/// Which model.
+#[derive(Clone, Debug, Args)]
+pub struct ModelArgs {
+    /// Model folder [default: the embedded all-MiniLM-L6-v2]
+    #[arg(long, value_name = "DIR")]
+    pub model: Option<PathBuf>,
+}
+
+impl ModelArgs {
+    /// The folder, or the embedded model.
+    pub fn source(&self) -> ModelSource {
+        self.model.clone().map_or(ModelSource::Embedded, ModelSource::Folder)
+    }
+
+    /// The model's tokenizer alone.
+    pub fn tokenizer(&self) -> Result<Tokenizer, Failure> {
+        Ok(loquat::load_tokenizer(self.source())?)
+    }
+}
+
+/// How a model runs.
+#[derive(Clone, Debug, Args)]
+pub struct RunArgs {
+    /// Threads to use [default: one per core]
+    #[arg(long, value_name = "N")]
+    pub threads: Option<NonZeroUsize>,
+
+    /// Arithmetic of the matrix products
+    #[arg(long, value_enum, value_name = "PRECISION", default_value = "auto")]
+    pub precision: Precision,
+}
+
+/// Arithmetic of the matrix products.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Precision {
+    /// f32 throughout.
+    F32,
+    /// The fastest that stays within f32's tolerance on this machine.
+    Auto,
+}
+
+impl From<Precision> for loquat::Precision {
+    fn from(precision: Precision) -> Self {
+        match precision {
+            Precision::F32 => loquat::Precision::F32,
+            Precision::Auto => loquat::Precision::Auto,
+        }
+    }
+}
+
+/// The options of the commands that embed texts.
+#[derive(Clone, Debug, Args)]
+pub struct EmbeddingArgs {
+    #[command(flatten)]
+    pub model: ModelArgs,
+
+    #[command(flatten)]
+    pub run: RunArgs,
+
+    /// Cut texts to N tokens, special tokens included [default: what the model says]
+    #[arg(long, value_name = "N")]
+    pub max_length: Option<NonZeroUsize>,
+}
+
+impl EmbeddingArgs {
+    /// The model, ready.
+    pub fn load(&self) -> Result<SentenceEmbeddings, Failure> {
+        let mut builder = SentenceEmbeddings::builder().model(self.model.source()).precision(self.run.precision.into());
+        if let Some(threads) = self.run.threads {
+            builder = builder.threads(threads.get());
+        }
+        if let Some(max_length) = self.max_length {
+            builder = builder.max_length(max_length.get());
+        }
+        Ok(builder.build()?)
+    }
+}
+
+/// Counts texts that were cut, to say so once at the end.
+#[derive(Default)]
+pub struct TruncationReport {
+    texts: usize,
+    cut: usize,
+    first: Option<(Place, Truncated)>,
+}
+
+impl TruncationReport {
+    /// Takes note of a chunk: `places[i]` is where text `i` of `embeddings` stood.
+    pub fn add(&mut self, embeddings: &Embeddings, places: &[Place]) {
+        self.texts += embeddings.len();
+        self.cut += embeddings.truncated().len();
+        if let (None, Some(&first)) = (&self.first, embeddings.truncated().first()) {
+            self.first = places.get(first.index).cloned().map(|place| (place, first));
+        }
+    }
+
+    /// Says on stderr how many texts were cut, if any were.
+    pub fn print(self) {
+        if let Some((place, Truncated { tokens, kept, .. })) = self.first {
+            eprintln!(
+                "loquat: {} of {} texts were cut to {kept} tokens; the first is {place}, with {tokens} tokens",
+                self.cut, self.texts
+            );
+        }
+    }
+}
+
+/// For each text, whether it was cut.
+pub fn truncated_flags(embeddings: &Embeddings) -> Vec<bool> {
+    let mut flags = vec![false; embeddings.len()];
+    for truncated in embeddings.truncated() {
+        if let Some(flag) = flags.get_mut(truncated.index) {
+            *flag = true;
+        }
+    }
+    flags
+}
