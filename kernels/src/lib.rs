@@ -35,15 +35,23 @@ pub mod activation;
 pub mod attention;
 mod buffer;
 mod cpu;
+pub mod embedding;
 mod error;
+pub mod gather;
 pub mod gemm;
 #[cfg(all(test, unix))]
 mod guard;
 mod math;
+pub mod norm;
+pub mod normalize;
 pub mod peak;
+pub mod pooling;
 mod row;
 pub mod softmax;
 mod team;
+#[cfg(test)]
+mod testing;
+mod transpose;
 mod view;
 
 pub use activation::Activation;

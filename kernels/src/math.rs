@@ -141,7 +141,7 @@ pub(crate) fn gelu_erf<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
 #[inline(always)]
 pub(crate) fn gelu_tanh<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
     /// `2 √(2/π)`: (1 + tanh(z)) / 2 is sigmoid(2 z).
-    const LINEAR: f32 = 1.595_769_1;
+    const LINEAR: f32 = 1.595_769_2;
     const CUBIC: f32 = LINEAR * 0.044_715;
     // Below the bound the result is 0; there, -∞ · 0 would not be.
     let x = at_least(simd, -20.0, x);

@@ -56,6 +56,20 @@ pub(crate) fn map_with<S: Simd>(
     }
 }
 
+/// Adds another row to this one.
+#[inline(always)]
+pub(crate) fn add<S: Simd>(simd: S, row: &mut [f32], other: &[f32]) {
+    let (vectors, tail) = S::as_mut_simd_f32s(row);
+    let (others, other_tail) = S::as_simd_f32s(other);
+    for (x, other) in vectors.iter_mut().zip(others) {
+        *x = simd.add_f32s(*x, *other);
+    }
+    if !tail.is_empty() {
+        let sum = simd.add_f32s(load_tail::<S>(tail, 0.0), load_tail::<S>(other_tail, 0.0));
+        store_tail::<S>(tail, sum);
+    }
+}
+
 /// Four partial results that take turns.
 struct Partial<V> {
     parts: [V; 4],

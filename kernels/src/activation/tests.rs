@@ -1,19 +1,18 @@
 //! Whole matrices: strides, widths, threads. The functions themselves are swept in `math`.
 
-use std::num::NonZeroUsize;
-
 use super::*;
-use crate::Team;
+use crate::testing::{WIDTHS, values, with_teams};
 
+/// Values in `-6 .. 6`.
 fn inputs(len: usize) -> Vec<f32> {
-    (0..len).map(|i| ((i * 37 + 11) % 101) as f32 * 0.13 - 6.5).collect()
+    values(len, 5).iter().map(|x| x * 3.0).collect()
 }
 
 #[test]
 fn every_level_matches_the_reference_and_leaves_the_gaps_alone() {
     for cpu in Cpu::available() {
         for activation in Activation::ALL {
-            for cols in [1, 2, 3, 7, 8, 15, 16, 17, 31, 33, 385] {
+            for cols in WIDTHS {
                 let (rows, stride) = (3, cols + 5);
                 let before = inputs(rows * stride);
                 let mut x = before.clone();
@@ -34,19 +33,17 @@ fn every_level_matches_the_reference_and_leaves_the_gaps_alone() {
 
 #[test]
 fn threads_do_not_change_a_bit() {
-    for threads in [2, 3] {
-        let team = Team::new(NonZeroUsize::new(threads).unwrap()).unwrap();
-        let lease = team.lease_blocking();
+    let (rows, cols) = (103, 385);
+    with_teams(|team| {
         for cpu in Cpu::available() {
             for activation in Activation::ALL {
-                let (rows, cols) = (103, 385);
                 let run = |exec: Exec<'_>| {
                     let mut x = inputs(rows * cols);
                     apply(&cpu, exec, activation, MatMut::new(&mut x, rows, cols, cols).unwrap());
                     x
                 };
-                assert_eq!(run(Exec::Serial), run(Exec::Team(&lease)), "{activation:?} {}", cpu.level());
+                assert_eq!(run(Exec::Serial), run(team), "{activation:?} {}", cpu.level());
             }
         }
-    }
+    });
 }

@@ -1,18 +1,17 @@
 //! Softmax against its definition, and its edge cases.
 
-use std::num::NonZeroUsize;
-
 use super::*;
-use crate::Team;
+use crate::testing::{WIDTHS, values, with_teams};
 
+/// Values in `-12 .. 12`.
 fn inputs(len: usize) -> Vec<f32> {
-    (0..len).map(|i| ((i * 53 + 7) % 127) as f32 * 0.21 - 13.0).collect()
+    values(len, 3).iter().map(|x| x * 6.0).collect()
 }
 
 #[test]
 fn every_level_matches_the_reference() {
     for cpu in Cpu::available() {
-        for cols in [1, 2, 3, 7, 8, 15, 16, 17, 31, 33, 63, 64, 65, 384, 385] {
+        for cols in WIDTHS {
             let (rows, stride) = (3, cols + 2);
             let before = inputs(rows * stride);
             let mut x = before.clone();
@@ -31,23 +30,23 @@ fn every_level_matches_the_reference() {
 
 #[test]
 fn rows_and_threads_do_not_change_a_bit() {
-    let team = Team::new(NonZeroUsize::new(3).unwrap()).unwrap();
-    let lease = team.lease_blocking();
     let (rows, cols) = (97, 385);
-    for cpu in Cpu::available() {
-        let run = |exec: Exec<'_>| {
-            let mut x = inputs(rows * cols);
-            softmax(&cpu, exec, MatMut::new(&mut x, rows, cols, cols).unwrap());
-            x
-        };
-        let together = run(Exec::Serial);
-        assert_eq!(together, run(Exec::Team(&lease)), "{}", cpu.level());
-        let mut alone = inputs(rows * cols);
-        for row in alone.chunks_mut(cols) {
-            softmax(&cpu, Exec::Serial, MatMut::new(row, 1, cols, cols).unwrap());
+    with_teams(|team| {
+        for cpu in Cpu::available() {
+            let run = |exec: Exec<'_>| {
+                let mut x = inputs(rows * cols);
+                softmax(&cpu, exec, MatMut::new(&mut x, rows, cols, cols).unwrap());
+                x
+            };
+            let together = run(Exec::Serial);
+            assert_eq!(together, run(team), "{}", cpu.level());
+            let mut alone = inputs(rows * cols);
+            for row in alone.chunks_mut(cols) {
+                softmax(&cpu, Exec::Serial, MatMut::new(row, 1, cols, cols).unwrap());
+            }
+            assert_eq!(together, alone, "{}", cpu.level());
         }
-        assert_eq!(together, alone, "{}", cpu.level());
-    }
+    });
 }
 
 struct ExpRow<'a>(&'a mut [f32], f32);
