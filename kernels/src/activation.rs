@@ -85,7 +85,11 @@ impl WithSimd for Apply<'_> {
             macro_rules! by_activation {
                 ($($variant:ident)*) => {
                     match self.activation {
-                        $(Activation::$variant => row::map::<S>(row, |x| apply_vec(simd, Activation::$variant, x)),)*
+                        $(Activation::$variant => row::map::<S>(
+                            row,
+                            #[inline(always)]
+                            |x| apply_vec(simd, Activation::$variant, x),
+                        ),)*
                     }
                 };
             }

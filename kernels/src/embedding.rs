@@ -162,8 +162,20 @@ impl WithSimd for Rows<'_> {
             for (place, lookup) in self.lookups.iter().enumerate() {
                 let index = lookup.index(self.start + i);
                 match place {
-                    0 => decode(lookup.table, index, row, |to, value| *to = value),
-                    _ => decode(lookup.table, index, row, |to, value| *to += value),
+                    0 => decode(
+                        lookup.table,
+                        index,
+                        row,
+                        #[inline(always)]
+                        |to, value| *to = value,
+                    ),
+                    _ => decode(
+                        lookup.table,
+                        index,
+                        row,
+                        #[inline(always)]
+                        |to, value| *to += value,
+                    ),
                 }
             }
             if let Some(norm) = self.norm {
@@ -181,21 +193,28 @@ fn decode(table: EmbeddingTable<'_>, index: usize, row: &mut [f32], put: impl Fn
     match table {
         EmbeddingTable::F32(values) => {
             let (values, _) = values[index * cols * 4..][..cols * 4].as_chunks::<4>();
-            row.iter_mut().zip(values).for_each(|(to, bytes)| put(to, f32::from_le_bytes(*bytes)));
+            for (to, bytes) in row.iter_mut().zip(values) {
+                put(to, f32::from_le_bytes(*bytes));
+            }
         }
         EmbeddingTable::F16(values) => {
             let (values, _) = values[index * cols * 2..][..cols * 2].as_chunks::<2>();
-            row.iter_mut().zip(values).for_each(|(to, bytes)| put(to, f16_to_f32(u16::from_le_bytes(*bytes))));
+            for (to, bytes) in row.iter_mut().zip(values) {
+                put(to, f16_to_f32(u16::from_le_bytes(*bytes)));
+            }
         }
         EmbeddingTable::Bf16(values) => {
             let (values, _) = values[index * cols * 2..][..cols * 2].as_chunks::<2>();
-            let widen = |bytes| f32::from_bits(u32::from(u16::from_le_bytes(bytes)) << 16);
-            row.iter_mut().zip(values).for_each(|(to, bytes)| put(to, widen(*bytes)));
+            for (to, bytes) in row.iter_mut().zip(values) {
+                put(to, f32::from_bits(u32::from(u16::from_le_bytes(*bytes)) << 16));
+            }
         }
         EmbeddingTable::I8 { values, scales } => {
             let scale = f32::from_le_bytes(scales.as_chunks::<4>().0[index]);
             let values = &values[index * cols..][..cols];
-            row.iter_mut().zip(values).for_each(|(to, byte)| put(to, f32::from(byte.cast_signed()) * scale));
+            for (to, byte) in row.iter_mut().zip(values) {
+                put(to, f32::from(byte.cast_signed()) * scale);
+            }
         }
     }
 }

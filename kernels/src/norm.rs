@@ -132,9 +132,12 @@ pub(crate) fn normalize_row<S: Simd>(simd: S, row: &mut [f32], params: NormParam
     let variance = row::sum_of_squares(simd, row, mean) / len;
     let mean = simd.splat_f32s(mean);
     let scale = simd.splat_f32s(1.0 / (variance + params.eps).sqrt());
-    row::map_with::<S>(row, [params.gamma, params.beta], |x, gamma, beta| {
-        simd.mul_add_e_f32s(simd.mul_f32s(simd.sub_f32s(x, mean), scale), gamma, beta)
-    });
+    row::map_with::<S>(
+        row,
+        [params.gamma, params.beta],
+        #[inline(always)]
+        |x, gamma, beta| simd.mul_add_e_f32s(simd.mul_f32s(simd.sub_f32s(x, mean), scale), gamma, beta),
+    );
 }
 
 /// The definition, in `f64`.

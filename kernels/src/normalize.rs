@@ -44,7 +44,11 @@ impl WithSimd for Rows<'_> {
             // Unlike `f32::max`, keeps a `NaN`.
             let length = if length < LEAST_NORM { LEAST_NORM } else { length };
             let length = simd.splat_f32s(length);
-            row::map::<S>(row, |x| simd.div_f32s(x, length));
+            row::map::<S>(
+                row,
+                #[inline(always)]
+                |x| simd.div_f32s(x, length),
+            );
         }
     }
 }

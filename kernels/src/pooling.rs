@@ -162,12 +162,12 @@ fn sum<S: Simd>(
 }
 
 #[inline(always)]
-fn divide<S: Simd>(simd: S, values: [S::f32s; GROUP], by: f32) -> [S::f32s; GROUP] {
+fn divide<S: Simd>(simd: S, mut values: [S::f32s; GROUP], by: f32) -> [S::f32s; GROUP] {
     let by = simd.splat_f32s(by);
-    values.map(
-        #[inline(always)]
-        |x| simd.div_f32s(x, by),
-    )
+    for x in &mut values {
+        *x = simd.div_f32s(*x, by);
+    }
+    values
 }
 
 /// Largest values of columns over rows; `NaN` if there is one.

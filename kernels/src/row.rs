@@ -3,6 +3,9 @@
 //! The tail is padded to a whole vector and goes through the same arithmetic, so an element's result doesn't depend on where in a
 //! row it stands. Reductions keep four partial vectors, which hides the latency of the additions; their order depends on the
 //! row's length and the vector's alone.
+//!
+//! Closures that take vectors are `#[inline(always)]`, here and at the callers: one that isn't inlined is compiled without the
+//! level's instructions, and each of its operations becomes a call.
 
 use pulp::Simd;
 
@@ -46,13 +49,14 @@ pub(crate) fn map_with<S: Simd>(
     f: impl Fn(S::f32s, S::f32s, S::f32s) -> S::f32s,
 ) {
     let (vectors, tail) = S::as_mut_simd_f32s(row);
-    let [(a, a_tail), (b, b_tail)] = others.map(|other| S::as_simd_f32s(other));
+    let (a, a_tail) = S::as_simd_f32s(others[0]);
+    let (b, b_tail) = S::as_simd_f32s(others[1]);
     for ((x, a), b) in vectors.iter_mut().zip(a).zip(b) {
         *x = f(*x, *a, *b);
     }
     if !tail.is_empty() {
-        let [x, a, b] = [&*tail, a_tail, b_tail].map(|tail| load_tail::<S>(tail, 0.0));
-        store_tail::<S>(tail, f(x, a, b));
+        let x = f(load_tail::<S>(tail, 0.0), load_tail::<S>(a_tail, 0.0), load_tail::<S>(b_tail, 0.0));
+        store_tail::<S>(tail, x);
     }
 }
 
@@ -106,19 +110,37 @@ fn fold<S: Simd>(row: &[f32], neutral: S::f32s, pad: f32, f: impl Fn(S::f32s, S:
 /// Sum of the elements.
 #[inline(always)]
 pub(crate) fn sum<S: Simd>(simd: S, row: &[f32]) -> f32 {
-    let partial = fold::<S>(row, simd.splat_f32s(0.0), 0.0, |sum, x| simd.add_f32s(sum, x));
-    simd.reduce_sum_f32s(partial.fold(|a, b| simd.add_f32s(a, b)))
+    let partial = fold::<S>(
+        row,
+        simd.splat_f32s(0.0),
+        0.0,
+        #[inline(always)]
+        |sum, x| simd.add_f32s(sum, x),
+    );
+    simd.reduce_sum_f32s(partial.fold(
+        #[inline(always)]
+        |a, b| simd.add_f32s(a, b),
+    ))
 }
 
 /// Sum of the squared distances from `center`.
 #[inline(always)]
 pub(crate) fn sum_of_squares<S: Simd>(simd: S, row: &[f32], center: f32) -> f32 {
     let centers = simd.splat_f32s(center);
-    let partial = fold::<S>(row, simd.splat_f32s(0.0), center, |sum, x| {
-        let distance = simd.sub_f32s(x, centers);
-        simd.mul_add_e_f32s(distance, distance, sum)
-    });
-    simd.reduce_sum_f32s(partial.fold(|a, b| simd.add_f32s(a, b)))
+    let partial = fold::<S>(
+        row,
+        simd.splat_f32s(0.0),
+        center,
+        #[inline(always)]
+        |sum, x| {
+            let distance = simd.sub_f32s(x, centers);
+            simd.mul_add_e_f32s(distance, distance, sum)
+        },
+    );
+    simd.reduce_sum_f32s(partial.fold(
+        #[inline(always)]
+        |a, b| simd.add_f32s(a, b),
+    ))
 }
 
 /// Largest `f` of an element (a `NaN` may or may not count); negative infinity for an empty row.
@@ -127,8 +149,17 @@ pub(crate) fn max_of<S: Simd>(simd: S, row: &[f32], f: impl Fn(S::f32s) -> S::f3
     // Padding with an element of the row can't change the result.
     let Some(pad) = row.first() else { return f32::NEG_INFINITY };
     let lowest = simd.splat_f32s(f32::NEG_INFINITY);
-    let partial = fold::<S>(row, lowest, *pad, |max, x| simd.max_f32s(max, f(x)));
-    simd.reduce_max_f32s(partial.fold(|a, b| simd.max_f32s(a, b)))
+    let partial = fold::<S>(
+        row,
+        lowest,
+        *pad,
+        #[inline(always)]
+        |max, x| simd.max_f32s(max, f(x)),
+    );
+    simd.reduce_max_f32s(partial.fold(
+        #[inline(always)]
+        |a, b| simd.max_f32s(a, b),
+    ))
 }
 
 /// Replaces each element by `f` of it and gives the sum of the new ones.
@@ -153,7 +184,10 @@ pub(crate) fn map_sum<S: Simd>(simd: S, row: &mut [f32], f: impl Fn(S::f32s) -> 
         // `f` of the padding isn't zero: pad again.
         parts[3] = simd.add_f32s(parts[3], load_tail::<S>(tail, 0.0));
     }
-    simd.reduce_sum_f32s(Partial { parts }.fold(|a, b| simd.add_f32s(a, b)))
+    simd.reduce_sum_f32s(Partial { parts }.fold(
+        #[inline(always)]
+        |a, b| simd.add_f32s(a, b),
+    ))
 }
 
 /// Rows that a worker takes at least: enough work to be worth handing over, some microseconds.

@@ -11,9 +11,19 @@ use crate::{Cpu, Exec, MatMut, math, row, view::SharedMat};
 #[inline(always)]
 pub(crate) fn exp_row<S: Simd>(simd: S, scores: &mut [f32], scale: f32) -> f32 {
     let scale = simd.splat_f32s(scale);
-    let max = simd.splat_f32s(row::max_of(simd, scores, |x| simd.mul_f32s(x, scale)));
+    let max = simd.splat_f32s(row::max_of(
+        simd,
+        scores,
+        #[inline(always)]
+        |x| simd.mul_f32s(x, scale),
+    ));
     // Multiplied and subtracted in two roundings: in one, the largest could come out above 0, for huge scores by far.
-    row::map_sum(simd, scores, |x| math::exp(simd, simd.sub_f32s(simd.mul_f32s(x, scale), max)))
+    row::map_sum(
+        simd,
+        scores,
+        #[inline(always)]
+        |x| math::exp(simd, simd.sub_f32s(simd.mul_f32s(x, scale), max)),
+    )
 }
 
 /// Replaces each row of `x` by its softmax, `exp(x - max) / Σ exp(x - max)`.
@@ -52,7 +62,11 @@ impl WithSimd for Rows<'_> {
         for i in 0..self.len {
             let row = block.row_mut(i);
             let sum = simd.splat_f32s(exp_row(simd, row, 1.0));
-            row::map::<S>(row, |x| simd.div_f32s(x, sum));
+            row::map::<S>(
+                row,
+                #[inline(always)]
+                |x| simd.div_f32s(x, sum),
+            );
         }
     }
 }
