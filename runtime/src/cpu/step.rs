@@ -130,13 +130,7 @@ impl Step {
                 Ok(())
             }
             StepKind::Pool(kind) => pooling::pool(cpu, exec, *kind, input(0)?, batch.cu_seqlens(), out),
-            StepKind::Select(which) => {
-                let which = match which {
-                    Select::First => gather::Select::First,
-                    Select::Last => gather::Select::Last,
-                };
-                gather::select_rows(exec, which, input(0)?, batch.cu_seqlens(), out)
-            }
+            StepKind::Select(which) => gather::select_rows(exec, *which, input(0)?, batch.cu_seqlens(), out),
             StepKind::L2Normalize => {
                 if self.in_place.is_none() {
                     copy(input(0)?, &mut out);

@@ -6,7 +6,7 @@ use loquat_kernels::{Activation, AttentionSpec, pooling::Pooling};
 
 use super::{
     Attention, Graph, GraphError, Index, Linear, Lookup, Node, NodeId, Norm, Op, Output, Param, ParamId, Part, Select,
-    Shape,
+    Shape, op::selection_of,
 };
 
 /// An embedding table by name.
@@ -148,7 +148,7 @@ impl GraphBuilder {
     /// # Errors
     /// If `x` hasn't one row per token.
     pub fn pool(&mut self, x: NodeId, kind: Pooling) -> Result<NodeId, GraphError> {
-        let op = Select::of_pooling(kind).map_or(Op::Pool(kind), Op::Select);
+        let op = selection_of(kind).map_or(Op::Pool(kind), Op::Select);
         self.push(op, &[x], "pooling")
     }
 

@@ -12,8 +12,9 @@ mod rewrite;
 mod verify;
 
 pub use builder::{GraphBuilder, Table};
+pub use loquat_kernels::gather::Select;
 pub(crate) use op::MAX_TABLES;
-pub use op::{Attention, Index, Linear, Lookup, Norm, Op, Select};
+pub use op::{Attention, Index, Linear, Lookup, Norm, Op};
 pub(crate) use rewrite::Rewrite;
 
 use std::fmt;

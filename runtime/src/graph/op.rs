@@ -1,6 +1,6 @@
 //! The operations, and the shape that each gives.
 
-use loquat_kernels::{Activation, AttentionSpec, pooling::Pooling};
+use loquat_kernels::{Activation, AttentionSpec, gather::Select, pooling::Pooling};
 
 use super::{Param, ParamId, Rows, Shape};
 
@@ -93,23 +93,12 @@ pub struct Attention {
     pub columns: [usize; 3],
 }
 
-/// Which token of a sequence.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Select {
-    /// The first, BERT's `[CLS]`.
-    First,
-    /// The last.
-    Last,
-}
-
-impl Select {
-    /// The selection that a pooling amounts to, if it is one.
-    pub(crate) fn of_pooling(kind: Pooling) -> Option<Select> {
-        match kind {
-            Pooling::Cls => Some(Select::First),
-            Pooling::Last => Some(Select::Last),
-            _ => None,
-        }
+/// The selection that a pooling amounts to, if it is one.
+pub(super) fn selection_of(kind: Pooling) -> Option<Select> {
+    match kind {
+        Pooling::Cls => Some(Select::First),
+        Pooling::Last => Some(Select::Last),
+        _ => None,
     }
 }
 
