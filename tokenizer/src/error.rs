@@ -121,14 +121,14 @@ pub enum TokenizerError {
         length: usize,
     },
 
-    /// Both texts of a pair overflow in so many windows that their combinations are beyond reason.
+    /// The overflow would be beyond reason; both texts of a pair overflow in every combination of their windows.
     #[error(
-        "the pair overflows in {windows} combinations of windows, more than {limit}: \
+        "the overflow would take {tokens} tokens in all, more than {limit}: \
          raise max_length, lower the stride or don't ask for overflow"
     )]
-    TooManyWindows {
-        /// How many combinations there are.
-        windows: usize,
+    TooMuchOverflow {
+        /// How many tokens all windows would have.
+        tokens: usize,
         /// How many are allowed.
         limit: usize,
     },

@@ -14,6 +14,7 @@ pub(crate) trait Alignment: Default {
     /// Whether spans are kept at all.
     const KEPT: bool;
     fn clear(&mut self);
+    fn reserve(&mut self, bytes: usize);
     fn push(&mut self, span: Span, bytes: usize);
     fn get(&self, byte: usize) -> Span;
 }
@@ -27,6 +28,10 @@ impl Alignment for Spans {
 
     fn clear(&mut self) {
         self.0.clear();
+    }
+
+    fn reserve(&mut self, bytes: usize) {
+        self.0.reserve(bytes);
     }
 
     #[inline]
@@ -50,6 +55,8 @@ impl Alignment for NoSpans {
     const KEPT: bool = false;
 
     fn clear(&mut self) {}
+
+    fn reserve(&mut self, _: usize) {}
 
     #[inline]
     fn push(&mut self, _: Span, _: usize) {}
@@ -97,6 +104,12 @@ impl<A: Alignment> Normalized<A> {
     pub(crate) fn clear(&mut self) {
         self.text.clear();
         self.alignment.clear();
+    }
+
+    /// Makes room for text that is as long as its source, as most normalized text is.
+    pub(crate) fn reserve(&mut self, bytes: usize) {
+        self.text.reserve(bytes);
+        self.alignment.reserve(bytes);
     }
 
     #[inline]

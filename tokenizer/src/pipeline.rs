@@ -126,6 +126,7 @@ impl<A: Alignment, C: Collector> Run<'_, A, C> {
     /// A stretch of text between added tokens.
     fn stretch(&mut self, original: &Original) {
         self.normalized.clear();
+        self.normalized.reserve(original.text.len());
         match &self.pipeline.normalizer {
             Some(normalizer) => normalizer.normalize(original, &mut self.normalized),
             None => self.normalized.copy(original),

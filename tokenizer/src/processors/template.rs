@@ -6,9 +6,9 @@ use crate::TokenizerError;
 use crate::encoding::{EncodedToken, Encoding};
 use crate::pipeline::Tokens;
 
-/// More combinations of overflowing windows than this are refused; a text of a million tokens in windows of 128
-/// has some 8 thousand.
-const MAX_WINDOWS: usize = 1 << 20;
+/// More overflowing tokens than this in all are refused: a pair of long texts has as many windows as the product of
+/// theirs. A text of a million tokens, in windows of 512 that share 384, has 4 million.
+const MAX_OVERFLOW: usize = 1 << 25;
 
 /// One place of a template.
 #[derive(Clone, Copy, Debug)]
@@ -68,15 +68,19 @@ impl Template {
     fn overflowing_windows(&self, sequences: &[Windowed]) -> Result<Vec<Vec<usize>>, TokenizerError> {
         let mut staying: Vec<usize> = Vec::new();
         let mut overflowing: Vec<Vec<usize>> = Vec::new();
+        // The window that stays is the longest, but where nothing stays and the other has everything.
+        let longest = |sequence: &Windowed| sequence.windows.iter().map(Range::len).max();
+        let width: usize = sequences.iter().filter_map(longest).sum();
+        let width = width.saturating_add(self.special_tokens).max(1);
         let followed = |windows: &[usize], next| [windows, &[next]].concat();
         for piece in &self.pieces {
             let TemplatePiece::Sequence { index, .. } = *piece else {
                 continue;
             };
             let count = sequences.get(usize::from(index)).map_or(1, |sequence| sequence.windows.len());
-            let combinations = (overflowing.len() + 1).saturating_mul(count);
-            if combinations > MAX_WINDOWS {
-                return Err(TokenizerError::TooManyWindows { windows: combinations, limit: MAX_WINDOWS });
+            let tokens = (overflowing.len() + 1).saturating_mul(count).saturating_mul(width);
+            if count > 1 && tokens > MAX_OVERFLOW {
+                return Err(TokenizerError::TooMuchOverflow { tokens, limit: MAX_OVERFLOW });
             }
             overflowing = overflowing
                 .iter()

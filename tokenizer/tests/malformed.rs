@@ -1,0 +1,178 @@
+//! No file makes loading panic or pass in silence; each fault names where it is.
+
+use loquat_tokenizer::{Tokenizer, TokenizerError};
+
+const GOOD: &str = r###"{
+  "version": "1.0",
+  "truncation": null,
+  "padding": null,
+  "added_tokens": [
+    {"id": 1, "content": "[CLS]", "single_word": false, "lstrip": false, "rstrip": false, "normalized": false, "special": true}
+  ],
+  "normalizer": {"type": "BertNormalizer", "clean_text": true, "handle_chinese_chars": true, "strip_accents": null, "lowercase": true},
+  "pre_tokenizer": {"type": "BertPreTokenizer"},
+  "post_processor": {"type": "TemplateProcessing",
+    "single": [{"SpecialToken": {"id": "[CLS]", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}],
+    "pair": [{"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 1}}],
+    "special_tokens": {"[CLS]": {"id": "[CLS]", "ids": [1], "tokens": ["[CLS]"]}}},
+  "decoder": {"type": "WordPiece", "prefix": "##", "cleanup": true},
+  "model": {"type": "WordPiece", "unk_token": "[UNK]", "continuing_subword_prefix": "##", "max_input_chars_per_word": 100,
+    "vocab": {"[UNK]": 0, "[CLS]": 1, "a": 2, "##b": 3}}
+}"###;
+
+fn load(json: &str) -> Result<Tokenizer, TokenizerError> {
+    Tokenizer::from_json("t.json", json.as_bytes())
+}
+
+#[test]
+fn the_unspoilt_file_loads() {
+    let mut ids = Vec::new();
+    let tokenizer = load(GOOD).expect("a good file");
+    tokenizer.encode_ids("AB [CLS]", None, &mut ids).expect("ids");
+    assert_eq!(ids, [1, 2, 3, 1]);
+}
+
+/// (what to replace, by what, what the message must say)
+const SPOILT: &[(&str, &str, &[&str])] = &[
+    (r#""1.0""#, r#""2.0""#, &["$.version", "1.0", "2.0"]),
+    (r#""version": "1.0""#, r#""version": 1"#, &["t.json", "line 2"]),
+    (r#"BertNormalizer"#, "Precompiled", &["$.normalizer", "Precompiled", "not supported"]),
+    (r#"BertPreTokenizer"#, "ByteLevel", &["$.pre_tokenizer", "ByteLevel", "not supported"]),
+    (r#"TemplateProcessing"#, "RobertaProcessing", &["$.post_processor", "RobertaProcessing"]),
+    (r#""decoder": {"type": "WordPiece""#, r#""decoder": {"type": "CTC""#, &["$.decoder", "CTC"]),
+    (r#""model": {"type": "WordPiece""#, r#""model": {"type": "BPE""#, &["$.model", "BPE"]),
+    (r#""type": "BertNormalizer", "#, "", &["$.normalizer", "\"type\""]),
+    (r#""lowercase": true"#, r#""lowercase": "yes""#, &["$.normalizer", "line 8", "expected a boolean"]),
+    (r#", "lowercase": true"#, "", &["$.normalizer", "missing field `lowercase`"]),
+    (r#""ids": [1]"#, r#""ids": [1, 2]"#, &["special_tokens", "2 ids, 1 tokens"]),
+    (r#"{"[CLS]": {"id": "[CLS]", "ids": [1], "tokens": ["[CLS]"]}}"#, "{}", &["$.post_processor.single[0]", "[CLS]"]),
+    (
+        r#"{"Sequence": {"id": "A", "type_id": 0}}]"#,
+        r#"{"Sequence": {"id": "B", "type_id": 0}}]"#,
+        &["single[1]", "sequence B"],
+    ),
+    (r#"{"Sequence": {"id": "A""#, r#"{"Sequence": {"id": "C""#, &["$.post_processor", "unknown variant `C`"]),
+    (r#""[UNK]": 0, "#, "", &["$.model.unk_token", "[UNK]", "not in it"]),
+    (r###""##b": 3"###, r###""##b": 2"###, &["$.model.vocab", "id 2", "##b"]),
+    (r###""##b": 3"###, r###""a": 3"###, &["$.model.vocab", "\"a\" twice"]),
+    (r###""##b": 3"###, r###""##b": 4294967296"###, &["$.model.vocab", "4294967296", "u32", "line 16"]),
+    (r###""##b": 3"###, r###""##b": -1"###, &["$.model.vocab", "-1", "u32"]),
+    (r###""##b": 3"###, r###""##b": 1.5"###, &["$.model.vocab", "1.5"]),
+    (r###""##b": 3"###, r###""##b": null"###, &["$.model.vocab", "null"]),
+    (r###""vocab": {"[UNK]": 0, "[CLS]": 1, "a": 2, "##b": 3}"###, r#""vocab": {}"#, &["$.model.unk_token"]),
+    (r###""vocab": {"[UNK]": 0, "[CLS]": 1, "a": 2, "##b": 3}"###, r#""vocab": ["a"]"#, &["$.model.vocab", "a map"]),
+    (r#""max_input_chars_per_word": 100"#, r#""max_input_chars_per_word": -5"#, &["$.model", "-5"]),
+    (r#""id": 1, "content""#, r#""id": 7, "content""#, &["$.added_tokens[0].id", "expected 1", "found 7"]),
+    (r#""content": "[CLS]""#, r#""content": "[NEW]""#, &["$.added_tokens[0].id", "expected 4", "found 1"]),
+    (r#""special": true"#, r#""special": 1"#, &["$.added_tokens", "line 6"]),
+    (r#""truncation": null"#, r#""truncation": {"max_length": 9}"#, &["$.truncation", "missing field"]),
+    (r#""padding": null"#, r#""padding": {"strategy": "Longest"}"#, &["$.padding", "Longest"]),
+    (r#""model": {"#, r#""modell": {"#, &["$.model", "none"]),
+];
+
+#[test]
+fn every_fault_is_an_error_that_names_the_place() {
+    let mut wrong = Vec::new();
+    for (from, to, expected) in SPOILT {
+        assert!(GOOD.contains(from), "the file doesn't hold {from}");
+        match load(&GOOD.replacen(from, to, 1)) {
+            Ok(_) => wrong.push(format!("{to}: loads")),
+            Err(error) => {
+                let message = error.to_string();
+                let missing = expected.iter().filter(|part| !message.contains(*part));
+                wrong.extend(missing.map(|part| format!("{to}: no {part:?} in {message:?}")));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn a_file_cut_anywhere_is_an_error() {
+    let loads = |&end: &usize| GOOD.is_char_boundary(end) && load(&GOOD[..end]).is_ok();
+    let loading: Vec<usize> = (0..GOOD.len()).filter(loads).collect();
+    assert!(loading.is_empty(), "{loading:?}");
+}
+
+#[test]
+fn deep_nesting_is_an_error_not_a_stack_overflow() {
+    let nested = |depth: usize| {
+        let open = r#"{"type": "Sequence", "normalizers": ["#.repeat(depth);
+        let normalizer = format!("{open}{}", "]}".repeat(depth));
+        let from = GOOD.find(r#"{"type": "BertNormalizer""#).expect("a normalizer");
+        let to = from + GOOD[from..].find('}').expect("its end") + 1;
+        format!("{}{normalizer}{}", &GOOD[..from], &GOOD[to..])
+    };
+    assert!(load(&nested(10)).is_ok());
+    for depth in [17, 100, 10_000, 100_000] {
+        let error = load(&nested(depth)).expect_err("too deep").to_string();
+        assert!(error.contains("nested") || error.contains("recursion"), "{error}");
+    }
+    let brackets = format!("{{\"x\": {}{}}}", "[".repeat(100_000), "]".repeat(100_000));
+    assert!(load(&brackets).is_err());
+}
+
+#[test]
+fn a_small_file_cant_ask_for_a_large_template() {
+    let ids = vec!["1"; 5000].join(",");
+    let tokens = vec!["\"x\""; 5000].join(",");
+    let spoilt = GOOD.replacen(r#""ids": [1]"#, &format!("\"ids\": [{ids}]"), 1).replacen(
+        r#""tokens": ["[CLS]"]"#,
+        &format!("\"tokens\": [{tokens}]"),
+        1,
+    );
+    let error = load(&spoilt).expect_err("too many").to_string();
+    assert!(error.contains("4096"), "{error}");
+}
+
+#[test]
+fn ids_may_be_far_apart() {
+    let spoilt = GOOD.replacen(r###""##b": 3"###, r###""##b": 4000000000"###, 1);
+    let tokenizer = load(&spoilt).expect("a sparse vocabulary");
+    assert_eq!(tokenizer.token_to_id("##b"), Some(4_000_000_000));
+    assert_eq!(tokenizer.id_to_token(4_000_000_000), Some("##b"));
+    assert_eq!(tokenizer.id_to_token(3), None);
+    assert_eq!(tokenizer.vocab_size(), 4);
+    let text = tokenizer.decode(&[2, 4_000_000_000, 3], &Default::default());
+    assert_eq!(text.expect("a text"), "ab");
+}
+
+#[test]
+fn bytes_that_are_not_utf8_are_located() {
+    let mut bytes = GOOD.as_bytes().to_vec();
+    let at = GOOD.find("[UNK]").expect("a token");
+    bytes[at] = 0xFF;
+    let error = Tokenizer::from_json("t.json", &bytes).expect_err("not UTF-8").to_string();
+    assert!(error.contains("t.json, line 15") && error.contains("UTF-8"), "{error}");
+
+    let error = Tokenizer::from_vocab("v.txt", b"[PAD]\n[UNK]\n[C\xC3LS]\n").expect_err("not UTF-8");
+    let error = error.to_string();
+    assert!(error.contains("v.txt (line 3)") && error.contains("0xC3"), "{error}");
+}
+
+#[test]
+fn a_vocabulary_without_what_bert_needs_is_an_error() {
+    for (text, expected) in
+        [("", "[CLS]"), ("\n\n\n", "[CLS]"), ("[CLS]\n[SEP]\nhello\n", "[UNK]"), ("[CLS]\n[UNK]\nhello\n", "[SEP]")]
+    {
+        let error = Tokenizer::from_vocab("v.txt", text.as_bytes()).expect_err(text).to_string();
+        assert!(error.contains("v.txt") && error.contains(expected), "{error}");
+    }
+}
+
+#[test]
+fn a_repeated_line_counts_once_and_last() {
+    let vocabulary = "[UNK]\n[CLS]\n[SEP]\nx\ny\r\nx\n";
+    let tokenizer = Tokenizer::from_vocab("v.txt", vocabulary.as_bytes()).expect("a vocabulary");
+    assert_eq!((tokenizer.token_to_id("x"), tokenizer.token_to_id("y")), (Some(5), Some(4)));
+    assert_eq!(tokenizer.id_to_token(3), None);
+}
+
+#[test]
+fn a_missing_file_is_named() {
+    let folder = std::env::temp_dir().join("loquat-tokenizer-no-such-folder");
+    let error = Tokenizer::from_folder(&folder).expect_err("no folder").to_string();
+    assert!(error.contains("loquat-tokenizer-no-such-folder") && error.contains("vocab.txt"), "{error}");
+    let error = Tokenizer::from_file(&folder.join("x.json")).expect_err("no file").to_string();
+    assert!(error.contains("x.json"), "{error}");
+}
