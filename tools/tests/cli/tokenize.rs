@@ -10,7 +10,7 @@ fn a_text_has_ids_tokens_and_offsets_in_characters() {
     assert_eq!(
         run.json()[0],
         json!({
-            "ids": [101, 7592, 2088, 1010, 14477, 20961, 8551, 3085, 102],
+            "ids": [101, 7592, 2088, 1010, 14477, 4246, 8551, 3085, 102],
             "tokens": ["[CLS]", "hello", "world", ",", "una", "##ff", "##ord", "##able", "[SEP]"],
             "type_ids": [0, 0, 0, 0, 0, 0, 0, 0, 0],
             "special_tokens_mask": [1, 0, 0, 0, 0, 0, 0, 0, 1],
