@@ -17,6 +17,12 @@ use crate::{
 /// What checkpoints put before the names of tensors: nothing, or the model's name where a head stands beside it.
 const PREFIXES: &[&str] = &["bert.", "model."];
 
+/// What sizes may be: ids have 32 bits.
+const MAX_SIZE: usize = u32::MAX as usize;
+
+/// What the number of layers may be: far more than anybody trains, far less than memory holds nodes.
+const MAX_LAYERS: usize = 4096;
+
 /// The fields of `config.json` that change the graph. Absent ones have the defaults of `transformers`.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(default)]
@@ -84,14 +90,14 @@ impl Bert {
         for (field, value) in [
             ("vocab_size", config.vocab_size),
             ("hidden_size", config.hidden_size),
-            ("num_hidden_layers", config.num_hidden_layers),
             ("num_attention_heads", config.num_attention_heads),
             ("intermediate_size", config.intermediate_size),
             ("max_position_embeddings", config.max_position_embeddings),
             ("type_vocab_size", config.type_vocab_size),
         ] {
-            fields.size(field, value)?;
+            fields.size(field, value, MAX_SIZE)?;
         }
+        fields.size("num_hidden_layers", config.num_hidden_layers, MAX_LAYERS)?;
         if !config.hidden_size.is_multiple_of(config.num_attention_heads) {
             let expected = format!("a divisor of hidden_size, which is {}", config.hidden_size);
             return Err(fields.error("num_attention_heads", config.num_attention_heads, expected));

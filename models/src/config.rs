@@ -50,13 +50,9 @@ impl Fields<'_> {
         }
     }
 
-    /// A size may be anything from 1 up to what an index of 32 bits reaches.
-    pub(crate) fn size(&self, field: &'static str, value: usize) -> Result<(), ModelError> {
-        if (1..=u32::MAX as usize).contains(&value) {
-            Ok(())
-        } else {
-            Err(self.error(field, value, format!("1 to {}", u32::MAX)))
-        }
+    /// A size is 1 at least. `most` keeps a damaged file from asking for a graph without end.
+    pub(crate) fn size(&self, field: &'static str, value: usize, most: usize) -> Result<(), ModelError> {
+        if (1..=most).contains(&value) { Ok(()) } else { Err(self.error(field, value, format!("1 to {most}"))) }
     }
 
     /// A switch that turns on maths this library doesn't have.

@@ -34,7 +34,7 @@ pub(super) fn run(graph: &mut Graph) -> Report {
 type Fold = Option<Result<Node, String>>;
 
 /// The new linear layer that computes the old node `input`, if it is one.
-fn linear_of<'a>(rewrite: &'a Rewrite, input: NodeId) -> Option<(&'a Node, &'a Linear)> {
+fn linear_of(rewrite: &Rewrite, input: NodeId) -> Option<(&Node, &Linear)> {
     let producer = rewrite.new_node(rewrite.mapped(input));
     match &producer.op {
         Op::Linear(linear) => Some((producer, linear)),
