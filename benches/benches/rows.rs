@@ -1,6 +1,6 @@
 //! The row-wise kernels at the sizes that MiniLM and BERT-base give them, at every level of this machine.
 //!
-//! `cargo bench -p loquat-kernels --bench rows`. Elements per second; on one thread, data in cache.
+//! `cargo bench -p loquat-benches --bench rows`. Elements per second; on one thread, data in cache.
 
 use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main, measurement::WallTime};
 use loquat_kernels::{
