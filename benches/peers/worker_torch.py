@@ -18,39 +18,62 @@ class Torch:
         import torch
         from transformers import AutoModel
 
-        self.torch, self.version = torch, torch.__version__
+        self.torch, self.version = torch, torch.__version__.split("+")[0]
         torch.set_num_threads(threads)
         torch.set_float32_matmul_precision("highest")
         model = AutoModel.from_pretrained(manifest["model"], attn_implementation="sdpa", add_pooling_layer=False)
-        self.model = model.float().eval()
+        self.model = embedder(torch, model.float().eval())
+        self.dim = model.config.hidden_size
 
     def load(self, sequences):
+        # Tracing takes Python out of the run, which is LibTorch as a C++ program would use it.
         return [
-            (f"batch {size}", self.plan(protocol.batches(sequences, size), len(sequences)))
+            (f"{variant}, batch {size}", self.plan(protocol.batches(sequences, size), len(sequences), variant))
+            for variant in ("eager", "traced")
             for size in protocol.batch_sizes(sequences)
         ]
 
-    def plan(self, batches, count):
-        torch, model = self.torch, self.model
-        # A batch of one length needs no mask, and attention without one is faster.
-        inputs = [
-            (batch.rows, torch.from_numpy(batch.ids), None if batch.uniform else torch.from_numpy(batch.mask))
-            for batch in batches
-        ]
-        weights = [None if mask is None else mask.unsqueeze(-1).float() for _, _, mask in inputs]
-        out = np.empty((count, model.config.hidden_size), dtype=np.float32)
-
-        def embed(ids, mask, weight):
-            hidden = model(input_ids=ids, attention_mask=mask).last_hidden_state
-            mean = hidden.mean(1) if mask is None else (hidden * weight).sum(1) / weight.sum(1)
-            return torch.nn.functional.normalize(mean, dim=1).numpy()
+    def plan(self, batches, count, variant):
+        torch = self.torch
+        inputs = [(batch.rows, self.tensors(batch)) for batch in batches]
+        out = np.empty((count, self.dim), dtype=np.float32)
+        models = {}
+        for _, tensors in inputs:
+            if len(tensors) not in models:
+                models[len(tensors)] = self.model if variant == "eager" else self.trace(tensors)
 
         def run():
             with torch.inference_mode():
-                parts = [(rows, embed(ids, mask, weight)) for (rows, ids, mask), weight in zip(inputs, weights)]
+                parts = [(rows, models[len(tensors)](*tensors).numpy()) for rows, tensors in inputs]
             return protocol.gather(parts, count, out)
 
         return run
+
+    def tensors(self, batch):
+        """A batch of one length needs no mask, and attention without one is faster."""
+        ids = self.torch.from_numpy(batch.ids)
+        if batch.uniform:
+            return (ids,)
+        mask = self.torch.from_numpy(batch.mask)
+        return ids, mask, mask.unsqueeze(-1).float()
+
+    def trace(self, tensors):
+        with self.torch.inference_mode():
+            return self.torch.jit.freeze(self.torch.jit.trace(self.model, tensors, check_trace=False))
+
+
+def embedder(torch, encoder):
+    class Embedder(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.encoder = encoder
+
+        def forward(self, ids, mask=None, weight=None):
+            hidden = self.encoder(input_ids=ids, attention_mask=mask).last_hidden_state
+            mean = hidden.mean(1) if mask is None else (hidden * weight).sum(1) / weight.sum(1)
+            return torch.nn.functional.normalize(mean, dim=1)
+
+    return Embedder().eval()
 
 
 protocol.serve(Torch)

@@ -1,0 +1,61 @@
+//! loquat as a contender: a session with its defaults, fed one ragged batch.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use loquat_benches::Result;
+use loquat_benches::worker::{Engine, Setup, Strategy};
+use loquat_runtime::graph::GraphBuilder;
+use loquat_runtime::{Batch, Options, Pooling, Precision, Session};
+
+const OUTPUT: &str = "sentence_embedding";
+
+/// The model, packed.
+pub struct Loquat {
+    session: Arc<Session>,
+    dim: usize,
+}
+
+impl Loquat {
+    /// Loads the model folder: the encoder, mean pooling, and L2 normalisation.
+    pub fn new(setup: &Setup) -> Result<Loquat> {
+        let folder: &PathBuf = setup.manifest.model.as_ref().ok_or("there is no model: give --model DIR")?;
+        let loaded = loquat_models::load(folder)?;
+        let mut graph = GraphBuilder::new("sentence embeddings");
+        let encoder = loaded.model.encoder(&mut graph)?;
+        let pooled = graph.pool(encoder.last_hidden_state, Pooling::Mean)?;
+        let normalized = graph.l2_normalize(pooled)?;
+        graph.output(OUTPUT, normalized);
+        let options =
+            Options { threads: NonZeroUsize::new(setup.threads), precision: Precision::F32, ..Options::default() };
+        let session = Arc::new(Session::new(graph.finish()?, loaded.weights, &options)?);
+        Ok(Loquat { session, dim: loaded.model.hidden_size() })
+    }
+}
+
+impl Engine for Loquat {
+    fn name(&self) -> String {
+        "loquat".into()
+    }
+
+    fn version(&self) -> String {
+        env!("CARGO_PKG_VERSION").into()
+    }
+
+    fn dim(&self) -> usize {
+        self.dim
+    }
+
+    fn load(&mut self, sequences: &[Vec<u32>]) -> Result<Vec<Strategy>> {
+        let session = Arc::clone(&self.session);
+        let batch = Batch::from_ids(sequences)?;
+        let run = move |out: &mut [f32]| {
+            let outputs = session.run(&batch)?;
+            let embeddings = outputs.get(OUTPUT).ok_or("the session has lost its output")?;
+            out.copy_from_slice(&embeddings.data);
+            Ok(())
+        };
+        Ok(vec![Strategy { name: "one ragged batch".into(), run: Box::new(run) }])
+    }
+}
