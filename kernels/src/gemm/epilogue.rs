@@ -59,14 +59,21 @@ impl WithSimd for StoreTile<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        // One loop per activation, so that the choice isn't made again for each vector.
+        // One loop per activation, so that the choice isn't made again for each vector. Closures over vectors must be inlined: one
+        // that isn't is compiled without the level's instructions, and each of its operations becomes a call.
         macro_rules! by_activation {
             ($($variant:ident)*) => {
                 match self.epilogue.activation {
-                    None => self.run(simd, |x| x),
-                    $(Some(Activation::$variant) => {
-                        self.run(simd, |x| activation::apply_vec(simd, Activation::$variant, x))
-                    })*
+                    None => self.run(
+                        simd,
+                        #[inline(always)]
+                        |x| x,
+                    ),
+                    $(Some(Activation::$variant) => self.run(
+                        simd,
+                        #[inline(always)]
+                        |x| activation::apply_vec(simd, Activation::$variant, x),
+                    ),)*
                 }
             };
         }
