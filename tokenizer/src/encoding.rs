@@ -9,7 +9,8 @@ use crate::{Tokenizer, TokenizerError};
 /// All fields but `overflowing` have one element per token.
 ///
 /// ```
-/// # let tokenizer = loquat_tokenizer::doc_example();
+/// # let vocabulary = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nhello\nworld\n,\n!\n##s\n";
+/// # let tokenizer = loquat_tokenizer::Tokenizer::from_vocab("vocab.txt", vocabulary.as_bytes())?;
 /// use loquat_tokenizer::EncodeOptions;
 ///
 /// let encoding = tokenizer.encode("Hello, wörld!", None, &EncodeOptions::default())?;
@@ -55,6 +56,7 @@ impl Encoding {
 
     /// The text of each token as the vocabulary has it. `tokenizer` is the one that made this encoding.
     ///
+    /// An added token is given without the white space that it may have taken in; [`offsets`](Self::offsets) have it.
     /// Ids that the tokenizer doesn't have, which padding can bring in, become the empty text.
     pub fn tokens(&self, tokenizer: &Tokenizer) -> Vec<String> {
         let token = |&id: &u32| tokenizer.id_to_token(id).unwrap_or_default().to_owned();
@@ -64,7 +66,8 @@ impl Encoding {
     /// [`offsets`](Self::offsets) counted in Unicode characters rather than bytes. `input` is what was encoded.
     ///
     /// ```
-    /// # let tokenizer = loquat_tokenizer::doc_example();
+    /// # let vocabulary = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nhello\nworld\n,\n!\n##s\n";
+    /// # let tokenizer = loquat_tokenizer::Tokenizer::from_vocab("vocab.txt", vocabulary.as_bytes())?;
     /// let text = "wörld, hello";
     /// let encoding = tokenizer.encode(text, None, &Default::default())?;
     /// assert_eq!(encoding.offsets[1..4], [(0, 6), (6, 7), (8, 13)]);

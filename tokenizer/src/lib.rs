@@ -49,13 +49,3 @@ pub use error::TokenizerError;
 pub use options::{DecodeOptions, EncodeOptions, Input, Padding, PaddingLength, Side, Truncation, TruncationStrategy};
 pub use special_tokens::{SpecialToken, SpecialTokens};
 pub use tokenizer::{IdsEncoded, Tokenizer};
-
-/// The tokenizer of the examples in this documentation.
-#[doc(hidden)]
-pub fn doc_example() -> Tokenizer {
-    let vocabulary = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nhello\nworld\n,\n!\n##s\n";
-    match Tokenizer::from_vocab("example", vocabulary.as_bytes()) {
-        Ok(tokenizer) => tokenizer,
-        Err(error) => unreachable!("the example is well-formed: {error}"),
-    }
-}

@@ -20,7 +20,8 @@ use crate::truncation::{rooms, windows};
 /// Compiled once, never changed: share it between threads as it is.
 ///
 /// ```
-/// # let tokenizer = loquat_tokenizer::doc_example();
+/// # let vocabulary = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nhello\nworld\n,\n!\n##s\n";
+/// # let tokenizer = loquat_tokenizer::Tokenizer::from_vocab("vocab.txt", vocabulary.as_bytes())?;
 /// let mut ids = Vec::new();
 /// let encoded = tokenizer.encode_ids("Hello, wörld!", None, &mut ids)?;
 /// assert_eq!((encoded.tokens, encoded.truncated), (6, false));
@@ -112,7 +113,8 @@ impl Tokenizer {
     /// Each result is what [`encode`](Self::encode) gives, but that padding to the longest sees the whole batch.
     ///
     /// ```
-    /// # let tokenizer = loquat_tokenizer::doc_example();
+    /// # let vocabulary = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nhello\nworld\n,\n!\n##s\n";
+    /// # let tokenizer = loquat_tokenizer::Tokenizer::from_vocab("vocab.txt", vocabulary.as_bytes())?;
     /// use loquat_tokenizer::{EncodeOptions, Padding};
     ///
     /// let options = EncodeOptions { padding: Some(Padding::default()), ..Default::default() };
@@ -204,7 +206,8 @@ impl Tokenizer {
     /// Turns many lists of ids back into texts, on `threads` threads (`None`: as many as the machine has).
     ///
     /// ```
-    /// # let tokenizer = loquat_tokenizer::doc_example();
+    /// # let vocabulary = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nhello\nworld\n,\n!\n##s\n";
+    /// # let tokenizer = loquat_tokenizer::Tokenizer::from_vocab("vocab.txt", vocabulary.as_bytes())?;
     /// let texts = tokenizer.decode_batch(&[vec![5, 6], vec![7]], &Default::default(), None)?;
     /// assert_eq!(texts, ["hello world", ","]);
     /// # Ok::<(), loquat_tokenizer::TokenizerError>(())

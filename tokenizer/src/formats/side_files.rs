@@ -32,7 +32,7 @@ pub(crate) struct SideFiles {
 
 /// A token is written as its text, or as an object with its properties.
 #[derive(Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "expected a token or an object with its \"content\"")]
 enum TokenFields {
     Text(String),
     Object { content: String },
@@ -73,6 +73,8 @@ impl From<NameFields> for SpecialNames {
 
 #[derive(Default, Deserialize)]
 struct ConfigFields {
+    #[serde(flatten)]
+    names: NameFields,
     tokenizer_class: Option<String>,
     do_lower_case: Option<bool>,
     tokenize_chinese_chars: Option<bool>,
@@ -109,12 +111,11 @@ impl SideFiles {
     /// Reads those that are in `folder`.
     pub(super) fn read(folder: &Path) -> Result<Self, TokenizerError> {
         let config: ConfigFields = file_or_default(&folder.join("tokenizer_config.json"))?;
-        let config_names: NameFields = file_or_default(&folder.join("tokenizer_config.json"))?;
         let map_names: NameFields = file_or_default(&folder.join("special_tokens_map.json"))?;
         let older: BTreeMap<String, u32> = file_or_default(&folder.join("added_tokens.json"))?;
         let max_length = config.model_max_length.filter(|&length| (1.0..NO_MAX_LENGTH).contains(&length));
         Ok(SideFiles {
-            names: SpecialNames::from(config_names).or(map_names.into()),
+            names: SpecialNames::from(config.names).or(map_names.into()),
             model_max_length: max_length.map(|length| length as usize),
             clean_up: config.clean_up_tokenization_spaces,
             padding_side: match config.padding_side {

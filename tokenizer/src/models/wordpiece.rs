@@ -25,8 +25,12 @@ pub(crate) struct WordPiece {
     longest: usize,
 }
 
-/// Longer pieces than this are looked up one by one; real vocabularies have a few dozen bytes at most.
-const HASHED_ENDS: usize = 64;
+/// So many places where a piece may end are hashed ahead; ends beyond are looked up on the way. Real vocabularies have
+/// tokens of some twenty characters at most.
+const HASHED_ENDS: usize = 32;
+
+/// Ends of pieces, each with the hash of the piece.
+type Ends = [(PrefixHash, usize); HASHED_ENDS];
 
 impl WordPiece {
     /// `None` where the unknown token is not in the vocabulary.
@@ -68,9 +72,10 @@ impl WordPiece {
         let too_long =
             word.len() > self.max_input_chars_per_word && word.chars().count() > self.max_input_chars_per_word;
         let before = sink.len();
+        let mut ends: Ends = [(PrefixHash::EMPTY, 0); HASHED_ENDS];
         let mut start = 0;
         while !too_long && start < word.len() {
-            let Some((entry, end)) = self.longest_piece(word, start) else {
+            let Some((entry, end)) = self.longest_piece(word, start, &mut ends) else {
                 break;
             };
             sink.push(self.vocabulary.id_of(entry), start, end);
@@ -84,10 +89,9 @@ impl WordPiece {
 
     /// The longest piece of `word` from `start` on, and its end.
     #[inline]
-    fn longest_piece(&self, word: &str, start: usize) -> Option<(u32, usize)> {
+    fn longest_piece(&self, word: &str, start: usize, ends: &mut Ends) -> Option<(u32, usize)> {
         let bytes = word.as_bytes();
         let limit = word.len().min(start.saturating_add(self.longest));
-        let mut ends = [(PrefixHash::EMPTY, 0usize); HASHED_ENDS];
         let mut known = 0;
         let mut hash = PrefixHash::EMPTY;
         let mut best = None;

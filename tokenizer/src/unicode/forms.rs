@@ -166,3 +166,83 @@ fn compose_parts(parts: Vec<Part>) -> Vec<Part> {
     }
     out
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::normalized::{Original, Spans};
+
+    type Form = fn(&str) -> Normalized<Spans>;
+
+    fn form(text: &str, apply: impl Fn(&Original, &mut Normalized<Spans>)) -> Normalized<Spans> {
+        let mut out = Normalized::default();
+        apply(&Original { text, base: 0 }, &mut out);
+        out
+    }
+
+    fn nfd(text: &str) -> Normalized<Spans> {
+        form(text, |source, out| decomposed(source, Mapping::Canonical, out))
+    }
+
+    fn nfkd(text: &str) -> Normalized<Spans> {
+        form(text, |source, out| decomposed(source, Mapping::Compatibility, out))
+    }
+
+    fn nfc(text: &str) -> Normalized<Spans> {
+        form(text, |source, out| composed(source, Mapping::Canonical, out))
+    }
+
+    fn nfkc(text: &str) -> Normalized<Spans> {
+        form(text, |source, out| composed(source, Mapping::Compatibility, out))
+    }
+
+    /// Texts with each character that any form changes or moves, alone and beside marks that it may change places or
+    /// compose with.
+    fn texts() -> impl Iterator<Item = String> {
+        (0..=0x10FFFF)
+            .filter_map(char::from_u32)
+            .filter(|&c| {
+                let of_c = class(c);
+                let hangul = ('가'..='힣').contains(&c) && (c as u32).is_multiple_of(97);
+                hangul || of_c.ccc != 0 || of_c.has_canonical() || of_c.has_compatibility()
+            })
+            .flat_map(|c| [c.to_string(), format!("e\u{301}{c}\u{323}\u{301}")])
+    }
+
+    #[test]
+    fn forms_of_forms_are_what_the_standard_says() {
+        // Each of the first is each of the second, for any text (UAX #15, conformance).
+        let equal: [(&str, Form, Form, Form); 5] = [
+            ("NFD NFD = NFD", nfd, nfd, nfd),
+            ("NFC NFD = NFC", nfd, nfc, nfc),
+            ("NFD NFC = NFD", nfc, nfd, nfd),
+            ("NFKD NFC = NFKD", nfc, nfkd, nfkd),
+            ("NFKC NFKD = NFKC", nfkd, nfkc, nfkc),
+        ];
+        let mut wrong = Vec::new();
+        for text in texts() {
+            for (name, inner, outer, direct) in equal {
+                if outer(inner(&text).text()).text() != direct(&text).text() {
+                    wrong.push(format!("{name}: {}", text.escape_unicode()));
+                }
+            }
+        }
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    }
+
+    #[test]
+    fn spans_never_go_backwards() {
+        for text in texts() {
+            for form in [nfd, nfkd, nfc, nfkc] {
+                let normalized = form(&text);
+                let mut last = Span::default();
+                for (at, c) in normalized.text().char_indices() {
+                    let span = normalized.span(at, c.len_utf8());
+                    assert!(span.start >= last.start && span.end >= last.end, "{text:?}");
+                    assert!(text.get(span.start as usize..span.end as usize).is_some(), "{text:?}");
+                    last = span;
+                }
+            }
+        }
+    }
+}

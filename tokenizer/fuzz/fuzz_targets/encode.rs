@@ -1,0 +1,62 @@
+#![no_main]
+
+mod checks;
+
+use std::sync::LazyLock;
+
+use libfuzzer_sys::fuzz_target;
+use loquat_tokenizer::{EncodeOptions, Padding, PaddingLength, Side, Tokenizer, Truncation, TruncationStrategy};
+
+/// A vocabulary small enough to be hit, and added tokens of every kind.
+static TOKENIZERS: LazyLock<Vec<Tokenizer>> = LazyLock::new(|| {
+    let files: [&[u8]; 2] =
+        [include_bytes!("../seeds/tokenizer_json/bert.json"), include_bytes!("../seeds/tokenizer_json/added.json")];
+    files.into_iter().map(|file| Tokenizer::from_json("seed", file).expect("a seed that loads")).collect()
+});
+
+fn side(byte: u8) -> Side {
+    if byte & 1 == 0 { Side::Left } else { Side::Right }
+}
+
+fn options(knobs: &[u8]) -> EncodeOptions {
+    let truncation = Truncation {
+        max_length: usize::from(knobs[1] % 32),
+        strategy: match knobs[2] & 3 {
+            0 => TruncationStrategy::LongestFirst,
+            1 => TruncationStrategy::OnlyFirst,
+            2 => TruncationStrategy::OnlySecond,
+            _ => TruncationStrategy::DoNotTruncate,
+        },
+        stride: usize::from(knobs[3] % 16),
+        direction: side(knobs[2] >> 2),
+        overflow: knobs[2] & 8 != 0,
+    };
+    let padding = Padding {
+        length: match knobs[4] {
+            length @ 0..128 => PaddingLength::Fixed(usize::from(length)),
+            _ => PaddingLength::BatchLongest,
+        },
+        direction: side(knobs[5]),
+        pad_to_multiple_of: (knobs[5] & 2 != 0).then_some(usize::from(knobs[5] >> 4)),
+        ..Padding::default()
+    };
+    EncodeOptions {
+        add_special_tokens: knobs[0] & 1 == 0,
+        truncation: (knobs[0] & 2 == 0).then_some(truncation),
+        padding: (knobs[0] & 4 == 0).then_some(padding),
+    }
+}
+
+fuzz_target!(|bytes: &[u8]| {
+    let Some((knobs, text)) = bytes.split_at_checked(6) else {
+        return;
+    };
+    let text = String::from_utf8_lossy(text);
+    let (text, pair) = match text.split_once('\u{1}') {
+        Some((text, pair)) => (text, Some(pair)),
+        None => (&*text, None),
+    };
+    for tokenizer in TOKENIZERS.iter() {
+        checks::check(tokenizer, text, pair, &options(knobs));
+    }
+});

@@ -1,0 +1,121 @@
+//! A model folder: `tokenizer.json` or `vocab.txt`, and what the side files add.
+
+use std::path::{Path, PathBuf};
+
+use loquat_tokenizer::{EncodeOptions, Side, Tokenizer};
+
+const VOCABULARY: &str = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nhello\nHello\né\ne\n中\n中国\n##国\n";
+
+/// A folder that is removed again.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str, files: &[(&str, &str)]) -> Folder {
+        let folder = std::env::temp_dir().join(format!("loquat-tokenizer-{}-{name}", std::process::id()));
+        std::fs::create_dir_all(&folder).expect("a folder");
+        for (file, text) in files {
+            std::fs::write(folder.join(file), text).expect("a file");
+        }
+        Folder(folder)
+    }
+
+    fn load(&self) -> Tokenizer {
+        Tokenizer::from_folder(&self.0).expect("a tokenizer")
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+fn tokens(tokenizer: &Tokenizer, text: &str) -> Vec<String> {
+    let encoding = tokenizer.encode(text, None, &EncodeOptions::default()).expect("an encoding");
+    encoding.tokens(tokenizer)
+}
+
+#[test]
+fn a_bare_vocabulary_is_an_uncased_bert() {
+    let folder = Folder::new("bare", &[("vocab.txt", VOCABULARY)]);
+    let tokenizer = folder.load();
+    assert_eq!(tokens(&tokenizer, "Hello É中国[MASK]"), ["[CLS]", "hello", "e", "中", "[UNK]", "[MASK]", "[SEP]"]);
+    let special = tokenizer.special_tokens();
+    assert_eq!(special.pad.as_ref().map(|token| token.id), Some(0));
+    assert_eq!(special.mask.as_ref().map(|token| token.id), Some(4));
+    assert_eq!(tokenizer.model_max_length(), None);
+}
+
+#[test]
+fn the_configuration_changes_the_normalizer() {
+    let config = r#"{"do_lower_case": false, "tokenize_chinese_chars": false, "tokenizer_class": "BertTokenizerFast",
+        "model_max_length": 512, "padding_side": "left", "clean_up_tokenization_spaces": true}"#;
+    let folder = Folder::new("cased", &[("vocab.txt", VOCABULARY), ("tokenizer_config.json", config)]);
+    let tokenizer = folder.load();
+    assert_eq!(tokens(&tokenizer, "Hello hello é 中国"), ["[CLS]", "Hello", "hello", "é", "中国", "[SEP]"]);
+    assert_eq!(tokenizer.model_max_length(), Some(512));
+    assert_eq!(tokenizer.batch_padding().map(|padding| padding.direction), Some(Side::Left));
+
+    let config =
+        r#"{"do_lower_case": true, "strip_accents": false, "model_max_length": 1000000000000000019884624838656}"#;
+    let folder = Folder::new("accents", &[("vocab.txt", VOCABULARY), ("tokenizer_config.json", config)]);
+    let tokenizer = folder.load();
+    assert_eq!(tokens(&tokenizer, "HELLO É"), ["[CLS]", "hello", "é", "[SEP]"]);
+    assert_eq!(tokenizer.model_max_length(), None);
+}
+
+#[test]
+fn special_tokens_may_have_other_names() {
+    let vocabulary = VOCABULARY.replace("[CLS]", "<s>").replace("[SEP]", "</s>");
+    let map = r#"{"cls_token": "<s>", "sep_token": {"content": "</s>", "lstrip": false}}"#;
+    let folder = Folder::new("names", &[("vocab.txt", &vocabulary), ("special_tokens_map.json", map)]);
+    let tokenizer = folder.load();
+    assert_eq!(tokens(&tokenizer, "hello <s>"), ["<s>", "hello", "<s>", "</s>"]);
+}
+
+#[test]
+fn added_tokens_come_from_either_side_file() {
+    let added = r#"{"newtoken": 12}"#;
+    let config = r#"{"added_tokens_decoder": {"13": {"content": "[NEW]", "special": true}}}"#;
+    let files = [("vocab.txt", VOCABULARY), ("added_tokens.json", added), ("tokenizer_config.json", config)];
+    let tokenizer = Folder::new("added", &files).load();
+    let ids = tokenizer.encode("newtoken[NEW]", None, &EncodeOptions::default()).expect("an encoding").ids;
+    assert_eq!(ids, [2, 12, 13, 3]);
+    assert_eq!(tokenizer.vocab_size(), 14);
+}
+
+#[test]
+fn faults_of_side_files_name_them() {
+    let spoilt: [(&str, &str, &str); 5] = [
+        ("tokenizer_config.json", r#"{"do_lower_case": "no"}"#, "expected a boolean"),
+        ("tokenizer_config.json", r#"{"tokenizer_class": "BertJapaneseTokenizer"}"#, "BertJapaneseTokenizer"),
+        ("tokenizer_config.json", r#"{"cls_token": 7}"#, "expected a token"),
+        ("special_tokens_map.json", "{\n  \"cls_token\": \"[CLS]\",\n", "line 3"),
+        ("added_tokens.json", r#"{"far": 99}"#, "99"),
+    ];
+    for (place, (file, text, expected)) in spoilt.into_iter().enumerate() {
+        let folder = Folder::new(&format!("spoilt-{place}"), &[("vocab.txt", VOCABULARY), (file, text)]);
+        let error = Tokenizer::from_folder(&folder.0).expect_err(text).to_string();
+        assert!(error.contains(file) && error.contains(expected), "{error}");
+    }
+}
+
+#[test]
+fn a_vocabulary_gives_what_its_tokenizer_json_gives() {
+    let repository = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
+    let model = repository.join("assets/all-MiniLM-L6-v2-int8");
+    let from_json = Tokenizer::from_file(&model.join("tokenizer.json")).expect("the embedded tokenizer");
+    let size = from_json.vocab_size() as u32;
+    let lines: Vec<&str> = (0..size).map(|id| from_json.id_to_token(id).expect("no holes")).collect();
+    let config = std::fs::read_to_string(model.join("tokenizer_config.json")).expect("its configuration");
+    let folder = Folder::new("same", &[("vocab.txt", &lines.join("\n")), ("tokenizer_config.json", &config)]);
+    let from_vocabulary = folder.load();
+    for text in ["Hello, wörld!", "東京 [MASK] İstanbul e\u{323}\u{301}", "##ing [unused5] don't", ""] {
+        for pair in [None, Some("a Pair, too")] {
+            let encode = |tokenizer: &Tokenizer| tokenizer.encode(text, pair, &EncodeOptions::default());
+            assert_eq!(encode(&from_json).expect("an encoding"), encode(&from_vocabulary).expect("an encoding"));
+        }
+    }
+    assert_eq!(from_json.special_tokens(), from_vocabulary.special_tokens());
+    assert_eq!(from_json.added_tokens(), from_vocabulary.added_tokens());
+}
