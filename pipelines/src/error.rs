@@ -70,19 +70,13 @@ pub enum Error {
     /// A batch that the model refuses.
     #[error(transparent)]
     Run(#[from] loquat_runtime::RunError),
-    /// A text whose ids the model refuses: its vocabulary and the tokenizer's don't fit.
-    #[error(
-        "text {index}: {what} {found} of the tokenizer is out of range, the model has {limit}: they are of different models"
-    )]
+    /// One of the texts can't be used.
+    #[error("text {index}: {problem}")]
     Text {
         /// Which text, from 0.
         index: usize,
-        /// What kind of id it is.
-        what: &'static str,
-        /// The id.
-        found: u32,
-        /// How many the model has.
-        limit: usize,
+        /// Why.
+        problem: TextProblem,
     },
     /// An output that the model should have and hasn't.
     #[error("the model has no output {name:?}")]
@@ -97,24 +91,6 @@ pub enum Error {
         model: String,
         /// Why.
         source: loquat_tokenizer::TokenizerError,
-    },
-    /// A text can't be tokenized as asked.
-    #[error("text {index}: can't be tokenized")]
-    Tokenize {
-        /// Which text, from 0.
-        index: usize,
-        /// Why.
-        source: loquat_tokenizer::TokenizerError,
-    },
-    /// A text is longer than the model takes, and truncation is an error.
-    #[error("text {index} has {tokens} tokens, the model takes {limit}: shorten or split it, or allow truncation")]
-    TooLong {
-        /// Which text, from 0.
-        index: usize,
-        /// How many tokens it has, special tokens included.
-        tokens: usize,
-        /// How many the model takes.
-        limit: usize,
     },
     /// Embeddings of different sizes were compared.
     #[error("embeddings of {expected} and of {found} values can't be compared: both must come from the same model")]
@@ -134,14 +110,31 @@ pub enum Error {
     },
 }
 
-impl Error {
-    /// Which of the texts that were passed the error is about, from 0, if it is about one.
-    pub fn text_index(&self) -> Option<usize> {
-        match self {
-            Error::Tokenize { index, .. } | Error::TooLong { index, .. } | Error::Text { index, .. } => Some(*index),
-            _ => None,
-        }
-    }
+/// Why a text can't be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TextProblem {
+    /// It can't be tokenized as asked.
+    #[error(transparent)]
+    Tokenize(#[from] loquat_tokenizer::TokenizerError),
+    /// It is longer than the model takes, and truncation is an error.
+    #[error("{tokens} tokens, the model takes {limit}: shorten or split it, or allow truncation")]
+    TooLong {
+        /// How many tokens it has, special tokens included.
+        tokens: usize,
+        /// How many the model takes.
+        limit: usize,
+    },
+    /// The tokenizer gives an id that the model doesn't have.
+    #[error("{what} {found} of the tokenizer is out of range, the model has {limit}: they are of different models")]
+    Id {
+        /// What kind of id it is.
+        what: &'static str,
+        /// The id.
+        found: u32,
+        /// How many the model has.
+        limit: usize,
+    },
 }
 
 /// An error and its causes as one line, each after a colon.

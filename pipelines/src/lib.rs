@@ -35,7 +35,7 @@ mod similarity;
 
 pub use embeddings::{Embeddings, Truncated};
 pub use encoder::{Encoder, EncoderBuilder};
-pub use error::{Error, error_chain};
+pub use error::{Error, TextProblem, error_chain};
 pub use model::{ModelSource, load::load_tokenizer};
 pub use progress::{CancelToken, Control, Progress};
 pub use search::{Corpus, Hit};

@@ -2,6 +2,8 @@
 
 use std::{error::Error, io, process::ExitCode};
 
+use crate::item::Place;
+
 /// Why a command stopped.
 #[derive(Debug)]
 pub enum Failure {
@@ -22,6 +24,14 @@ impl Failure {
     /// A failure whose message begins with where it happened.
     pub fn at(place: impl std::fmt::Display, error: &(dyn Error + 'static)) -> Self {
         Failure::Failed(format!("{place}: {}", loquat::error_chain(error)))
+    }
+
+    /// A failure of encoding texts, in terms of where the texts stood.
+    pub fn of_texts(error: loquat::Error, places: &[Place]) -> Self {
+        match &error {
+            loquat::Error::Text { index, problem } if *index < places.len() => Failure::at(&places[*index], problem),
+            _ => Failure::from_error(&error),
+        }
     }
 
     /// Says on stderr what there is to say, and gives the exit status.

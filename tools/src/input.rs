@@ -19,7 +19,7 @@ use crate::{
 use clap::{Args, ValueEnum};
 
 /// Bytes that are read at once, which bounds a chunk.
-const BUFFER_BYTES: usize = 1 << 18;
+const BUFFER_BYTES: usize = 1 << 17;
 
 /// What a line holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

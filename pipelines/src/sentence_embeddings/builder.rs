@@ -148,6 +148,13 @@ impl SentenceEmbeddingsBuilder {
         }
         let loaded = load::sentence_model(&files, &modules, &self.run)?;
         let max_length = max_length(self.max_length, &modules, loaded.tokenizer.model_max_length(), loaded.positions)?;
+        let special_tokens = loaded.tokenizer.special_tokens_added(false);
+        if max_length < special_tokens {
+            return Err(Error::Setting {
+                setting: "max_length",
+                problem: format!("{max_length} leaves no room for the {special_tokens} special tokens of every text"),
+            });
+        }
         Ok(SentenceEmbeddings {
             tokenizer: TextTokenizer {
                 tokenizer: loaded.tokenizer,

@@ -9,7 +9,7 @@ pub use builder::{Overlong, SentenceEmbeddingsBuilder};
 use loquat_runtime::{Batch, Inspection, RunError, Session};
 use loquat_tokenizer::Tokenizer;
 
-use crate::{Control, Embeddings, Error, Progress, model::head::Head};
+use crate::{Control, Embeddings, Error, Progress, TextProblem, model::head::Head};
 use tokens::TextTokenizer;
 
 /// A sentence embedding model, ready to run.
@@ -132,7 +132,7 @@ impl SentenceEmbeddings {
         }
         let outputs = self.session.run(batch).map_err(|error| match error {
             RunError::Index { sequence, what, found, limit, .. } => {
-                Error::Text { index: embeddings.len() + sequence, what, found, limit }
+                Error::Text { index: embeddings.len() + sequence, problem: TextProblem::Id { what, found, limit } }
             }
             other => Error::Run(other),
         })?;

@@ -2,7 +2,7 @@
 
 use loquat_tokenizer::Tokenizer;
 
-use crate::{Error, Truncated};
+use crate::{Error, TextProblem, Truncated};
 
 /// Bytes of text that are worth a thread of their own: starting one takes as long as tokenizing some kilobytes.
 const BYTES_PER_THREAD: usize = 1 << 15;
@@ -92,11 +92,12 @@ impl TextTokenizer {
             let encoded = self
                 .tokenizer
                 .encode_ids(text, Some(self.max_length), &mut shard.ids)
-                .map_err(|source| Error::Tokenize { index, source })?;
+                .map_err(|error| Error::Text { index, problem: error.into() })?;
             let kept = shard.ids.len() - start;
             let truncated = encoded.truncated.then_some(Truncated { index, tokens: encoded.tokens, kept });
             if let (Some(Truncated { tokens, .. }), true) = (truncated, self.refuse_overlong) {
-                return Err(Error::TooLong { index, tokens, limit: self.max_length });
+                let problem = TextProblem::TooLong { tokens, limit: self.max_length };
+                return Err(Error::Text { index, problem });
             }
             shard.texts.push((shard.ids.len(), truncated));
         }

@@ -78,7 +78,7 @@ impl Search {
         while let Some(chunk) = inputs.next_chunk()? {
             let places: Vec<_> = chunk.iter().map(|item| item.place.clone()).collect();
             let queries = chunk.into_iter().map(|item| item.into_text()).collect::<Result<Vec<_>, _>>()?;
-            let embeddings = model.encode(&queries)?;
+            let embeddings = model.encode(&queries).map_err(|error| Failure::of_texts(error, &places))?;
             let truncated = truncated_flags(&embeddings);
             for ((query, row), truncated) in queries.iter().zip(&embeddings).zip(truncated) {
                 let hits: Vec<HitLine> = corpus
@@ -116,7 +116,7 @@ fn read_corpus(mut inputs: Inputs, model: &SentenceEmbeddings) -> Result<(Vec<St
     let bar = progress("texts of the corpus");
     let mut show = |progress: loquat::Progress| bar.set_position(progress.done as u64);
     let control = loquat::Control { progress: Some(&mut show), ..Default::default() };
-    let embeddings = model.encode_with(&texts, control)?;
+    let embeddings = model.encode_with(&texts, control).map_err(|error| Failure::of_texts(error, &places))?;
     bar.finish_and_clear();
     let mut report = TruncationReport::default();
     report.add(&embeddings, &places);

@@ -65,7 +65,7 @@ impl Similarity {
                     texts.push(item.into_text()?);
                 }
             }
-            let embeddings = model.encode(&texts)?;
+            let embeddings = model.encode(&texts).map_err(|error| Failure::of_texts(error, &places))?;
             let truncated = truncated_flags(&embeddings);
             let rows: Vec<&[f32]> = embeddings.iter().collect();
             for ((texts, rows), truncated) in

@@ -1,4 +1,4 @@
-//! `inspect` and `profile`.
+//! `inspect`, `profile` and `hwbench`.
 
 use crate::{run::loquat, tiny_model::TinyModel};
 
@@ -47,4 +47,15 @@ fn profile_times_every_step_and_names_its_kernel() {
     let table = loquat(["profile", model, "--batch", "2", "--seq", "8"]).ok().stdout;
     assert!(table.contains("GFLOP/s") && table.contains("kernel"), "{table}");
     loquat(["profile", model, "--seq", "1000"]).fails_with(&["1000", "24"]);
+}
+
+#[test]
+fn hwbench_measures_the_peak_and_every_kernel() {
+    let run = loquat(["hwbench", "--json", "--level", "scalar", "--milliseconds", "0"]).ok();
+    let level = &run.json()[0]["levels"][0];
+    assert_eq!(level["level"], "scalar");
+    assert!(level["peak_gflops"].as_f64().unwrap() > 0.0);
+    let gemm = level["gemm"].as_array().unwrap();
+    assert!(gemm.iter().all(|row| row["gflops"].as_f64().unwrap() > 0.0 && row["kernel"].is_string()), "{gemm:?}");
+    loquat(["hwbench", "--level", "sse9"]).misused(&["sse9", "avx2"]);
 }
