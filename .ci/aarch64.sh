@@ -108,8 +108,9 @@ CONF
   fi
   # rustc takes the folder above its driver's for its own.
   (cd "$cache/usr/lib" && ln -sf ./*/librustc_driver-*.so .) || return 1
+  LD_LIBRARY_PATH=$cache/usr/lib "$cache/usr/bin/rustc" --version >"$state/version" || return 1
+  mv "$state/version" "$cache/version"
   rm -rf "$state"
-  "$cache/usr/bin/rustc" --version >"$cache/version" || { rm -f "$cache/version"; return 1; }
 }
 
 # No answer from the network must not hold up the fallback for long.
@@ -118,7 +119,8 @@ if rustup target list --installed 2>/dev/null | grep -qx "$target" ||
   echo "AArch64 standard library: rustup's"
 elif unpack_debian_rust; then
   echo "AArch64 standard library: Debian's, with $(cat "$cache/version")"
-  export RUSTC=$cache/usr/bin/rustc RUSTDOC=$cache/usr/bin/rustdoc
+  # The compiler looks for its driver in the system's folders only.
+  export RUSTC=$cache/usr/bin/rustc RUSTDOC=$cache/usr/bin/rustdoc LD_LIBRARY_PATH=$cache/usr/lib
 else
   skip "rustup can't add $target, and Debian's packages don't serve either (see above)"
 fi
