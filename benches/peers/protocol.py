@@ -12,9 +12,12 @@ A strategy is one way to do the same work (batch size, graph, streams); `compare
 """
 
 import argparse
+import ctypes
+import functools
 import gc
 import json
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -65,6 +68,11 @@ def batch_sizes(sequences: list[list[int]]) -> list[int]:
     return sorted({min(size, len(sequences)) for size in BATCH_SIZES})
 
 
+def stream_counts(sequences: list[list[int]], size: int, threads: int) -> list[int]:
+    """One stream with all threads; and one a thread where each gets a batch."""
+    return [1, threads] if threads > 1 and -(-len(sequences) // size) >= threads else [1]
+
+
 def gather(parts: list[tuple[np.ndarray, np.ndarray]], count: int, out: np.ndarray) -> np.ndarray:
     """Puts each batch's rows back in the request's order."""
     for rows, values in parts:
@@ -84,11 +92,12 @@ class Unavailable(Exception):
 
 def serve(make: Callable) -> None:
     """Answers requests until stdin ends. `make(manifest, threads)` returns an engine with `name`, `version` and
-    `load(sequences) -> [(strategy, Run)]`."""
+    `strategies(sequences) -> [(name, make)]`, where `make() -> Run` loads what that strategy needs."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--manifest", required=True)
     parser.add_argument("--threads", type=int, required=True)
     options = parser.parse_args()
+    die_with_parent()
     # Libraries print to stdout as they please: the answers get a descriptor of their own.
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
@@ -107,24 +116,30 @@ def serve(make: Callable) -> None:
         return
     say({"name": engine.name, "version": engine.version})
 
-    strategies: list[tuple[str, Run]] = []
+    strategies: list[tuple[str, Callable[[], Run]]] = []
     for line in sys.stdin:
         try:
             request = json.loads(line)
             if request["op"] == "load":
-                strategies = engine.load(request["sequences"])
+                strategies = [(name, functools.cache(make)) for name, make in engine.strategies(request["sequences"])]
                 say({"strategies": [name for name, _ in strategies]})
             elif request["op"] == "outputs":
-                values = strategies[request["strategy"]][1]()
+                values = strategies[request["strategy"]][1]()()
                 say({"dim": values.shape[1], "values": values.ravel().tolist()})
             elif request["op"] == "time":
-                say({"ns": clock(strategies[request["strategy"]][1], request["warmups"], request["repeats"])})
+                say({"ns": clock(strategies[request["strategy"]][1](), request["warmups"], request["repeats"])})
             elif request["op"] == "peak":
                 say({"peak_rss_bytes": peak_rss()})
             else:
                 say({"error": f"unknown request {request['op']!r}"})
         except Exception as error:
             say({"error": f"{type(error).__name__}: {error}"})
+
+
+def die_with_parent() -> None:
+    """A worker that is stopped when `compare` ends would stay for ever."""
+    set_parent_death_signal = 1
+    ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)
 
 
 def clock(run: Run, warmups: int, repeats: int) -> list[int]:

@@ -1,6 +1,7 @@
 """CTranslate2's `Encoder` in float32. It returns hidden states, so pooling and normalising are NumPy's here."""
 
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import numpy as np
 
@@ -29,25 +30,25 @@ class CTranslate2:
             )
         return self.encoders[streams]
 
-    def load(self, sequences):
+    def strategies(self, sequences):
         strategies = []
         for size in sorted({*protocol.batch_sizes(sequences), len(sequences)}):
-            batches = protocol.batches(sequences, size)
-            for streams in {1, min(self.threads, len(batches))}:
+            for streams in protocol.stream_counts(sequences, size, self.threads):
                 name = f"batch {size}" + (f", {streams} streams" if streams > 1 else "")
-                strategies.append((name, self.plan(batches, len(sequences), streams)))
+                strategies.append((name, partial(self.plan, sequences, size, streams)))
         return strategies
 
-    def plan(self, batches, count, streams):
+    def plan(self, sequences, size, streams):
+        batches, count = protocol.batches(sequences, size), len(sequences)
         encoder = self.encoder(streams)
         pool = self.pool if streams > 1 else None
         view = self.ctranslate2.StorageView.from_array
-        # The views borrow the arrays, so the arrays are kept with them.
-        kept = [(batch, batch.ids.astype(np.int32), batch.lengths.astype(np.int32)) for batch in batches]
-        inputs = [(batch, view(ids), view(lengths)) for batch, ids, lengths in kept]
+        arrays = [(batch.ids.astype(np.int32), batch.lengths.astype(np.int32)) for batch in batches]
+        # A view borrows its array, so the arrays stay with the views.
+        inputs = [(batch, view(ids), view(lengths), (ids, lengths)) for batch, (ids, lengths) in zip(batches, arrays)]
 
         def embed(item):
-            batch, ids, lengths = item
+            batch, ids, lengths, _ = item
             hidden = np.asarray(encoder.forward_batch(ids, lengths).last_hidden_state)
             if batch.uniform:
                 mean = hidden.mean(1)
@@ -56,7 +57,6 @@ class CTranslate2:
             return batch.rows, mean / np.linalg.norm(mean, axis=1, keepdims=True)
 
         def run():
-            run.keep = kept
             parts = protocol.in_streams(pool, inputs, embed)
             out = np.empty((count, parts[0][1].shape[1]), dtype=np.float32)
             return protocol.gather(parts, count, out)

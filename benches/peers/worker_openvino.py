@@ -1,5 +1,7 @@
 """OpenVINO on the CPU, held to f32: without the hint it runs in bf16 where the processor has AMX."""
 
+from functools import partial
+
 import numpy as np
 
 import protocol
@@ -13,31 +15,26 @@ class OpenVino:
 
         self.openvino, self.version, self.threads = openvino, openvino.__version__.split("-")[0], threads
         self.core = openvino.Core()
-        sources = {"PyTorch graph": manifest["openvino"]}
+        self.sources = {"PyTorch graph": manifest["openvino"]}
         if "onnx" in manifest:
-            sources["ONNX graph"] = manifest["onnx"]
-        self.sources = {
-            source: {masked: self.core.read_model(paths["masked" if masked else "unmasked"]) for masked in (True, False)}
-            for source, paths in sources.items()
-        }
+            self.sources["ONNX graph"] = manifest["onnx"]
         self.compiled = {}
 
-    def load(self, sequences):
+    def strategies(self, sequences):
         self.compiled.clear()
         strategies = []
         for source in self.sources:
             for size in protocol.batch_sizes(sequences):
-                batches = protocol.batches(sequences, size)
-                for streams in {1, min(self.threads, len(batches))}:
+                for streams in protocol.stream_counts(sequences, size, self.threads):
                     name = f"{source}, batch {size}" + (f", {streams} streams" if streams > 1 else "")
-                    strategies.append((name, self.plan(source, batches, len(sequences), streams)))
+                    strategies.append((name, partial(self.plan, source, sequences, size, streams)))
         return strategies
 
     def compile(self, source, masked, shape, streams):
         """One compiled graph for each need; a workload of one shape gets a graph of just that shape."""
         key = (source, masked, shape, streams)
         if key not in self.compiled:
-            graph = self.sources[source][masked].clone()
+            graph = self.core.read_model(self.sources[source]["masked" if masked else "unmasked"])
             if shape:
                 graph.reshape({port.any_name: list(shape) for port in graph.inputs})
             config = {
@@ -49,7 +46,8 @@ class OpenVino:
             self.compiled[key] = self.core.compile_model(graph, "CPU", config)
         return self.compiled[key]
 
-    def plan(self, source, batches, count, streams):
+    def plan(self, source, sequences, size, streams):
+        batches, count = protocol.batches(sequences, size), len(sequences)
         masked = not all(batch.uniform for batch in batches)
         shapes = {batch.ids.shape for batch in batches}
         compiled = self.compile(source, masked, shapes.pop() if len(shapes) == 1 else None, streams)

@@ -1,6 +1,7 @@
 """PyTorch (LibTorch): float32 parameters, scaled-dot-product attention, inference mode."""
 
 import os
+from functools import partial
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
@@ -25,16 +26,17 @@ class Torch:
         self.model = embedder(torch, model.float().eval())
         self.dim = model.config.hidden_size
 
-    def load(self, sequences):
+    def strategies(self, sequences):
         # Tracing takes Python out of the run, which is LibTorch as a C++ program would use it.
         return [
-            (f"{variant}, batch {size}", self.plan(protocol.batches(sequences, size), len(sequences), variant))
+            (f"{variant}, batch {size}", partial(self.plan, sequences, size, variant))
             for variant in ("eager", "traced")
             for size in protocol.batch_sizes(sequences)
         ]
 
-    def plan(self, batches, count, variant):
-        torch = self.torch
+    def plan(self, sequences, size, variant):
+        torch, count = self.torch, len(sequences)
+        batches = protocol.batches(sequences, size)
         inputs = [(batch.rows, self.tensors(batch)) for batch in batches]
         out = np.empty((count, self.dim), dtype=np.float32)
         models = {}

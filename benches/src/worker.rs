@@ -12,24 +12,20 @@ use crate::{Error, Result};
 /// Computes the embeddings of the loaded sequences into `[sequences, dim]`, in the order in which they were given.
 pub type Run = Box<dyn FnMut(&mut [f32]) -> Result<()>>;
 
-/// One way to do the work.
-pub struct Strategy {
-    /// What sets it apart.
-    pub name: String,
-    /// Does the work once.
-    pub run: Run,
-}
-
 /// A contender that runs inside a Rust worker.
 pub trait Engine {
+    /// One way to do the work; its text says what sets it apart.
+    type Strategy: std::fmt::Display;
     /// The name that the table prints.
     fn name(&self) -> String;
     /// The version that the table prints.
     fn version(&self) -> String;
     /// The length of an embedding.
     fn dim(&self) -> usize;
-    /// Prepares the inputs of every strategy, which is not part of the timed work.
-    fn load(&mut self, sequences: &[Vec<u32>]) -> Result<Vec<Strategy>>;
+    /// The ways to embed `sequences` that are worth trying. The first is the one that a cold start uses.
+    fn strategies(&self, sequences: &[Vec<u32>]) -> Vec<Self::Strategy>;
+    /// Loads what the strategy needs and prepares its inputs, which is not part of the timed work.
+    fn prepare(&mut self, strategy: &Self::Strategy, sequences: &[Vec<u32>]) -> Result<Run>;
 }
 
 /// What a worker is told on its command line.
@@ -59,7 +55,7 @@ pub fn serve<E: Engine>(arguments: impl Iterator<Item = String>, make: impl FnOn
         Ok(stdout.flush()?)
     };
 
-    let mut engine = match setup(arguments).and_then(|setup| make(&setup)) {
+    let engine = match setup(arguments).and_then(|setup| make(&setup)) {
         Ok(engine) => engine,
         Err(error) => {
             return say(serde_json::to_string(&Hello::Unavailable { unavailable: error.to_string() })?);
@@ -67,11 +63,11 @@ pub fn serve<E: Engine>(arguments: impl Iterator<Item = String>, make: impl FnOn
     };
     say(serde_json::to_string(&Hello::Ready { name: engine.name(), version: engine.version() })?)?;
 
-    let mut loaded = Loaded { strategies: Vec::new(), out: Vec::new() };
+    let mut loaded = Loaded { engine, sequences: Vec::new(), strategies: Vec::new(), out: Vec::new() };
     for line in std::io::stdin().lock().lines() {
         let answer = serde_json::from_str(&line?)
             .map_err(Error::from)
-            .and_then(|request| loaded.answer(&mut engine, request))
+            .and_then(|request| loaded.answer(request))
             .unwrap_or_else(|error| Answer::Failed { error: error.to_string() });
         say(serde_json::to_string(&answer)?)?;
     }
@@ -94,25 +90,32 @@ fn setup(mut arguments: impl Iterator<Item = String>) -> Result<Setup> {
     })
 }
 
-struct Loaded {
-    strategies: Vec<Strategy>,
+struct Loaded<E: Engine> {
+    engine: E,
+    sequences: Vec<Vec<u32>>,
+    /// Prepared when first asked for.
+    strategies: Vec<(E::Strategy, Option<Run>)>,
     out: Vec<f32>,
 }
 
-impl Loaded {
-    fn answer(&mut self, engine: &mut impl Engine, request: Request) -> Result<Answer> {
+impl<E: Engine> Loaded<E> {
+    fn answer(&mut self, request: Request) -> Result<Answer> {
         Ok(match request {
             Request::Load { sequences } => {
-                self.strategies = engine.load(&sequences)?;
-                self.out = vec![0.0; sequences.len() * engine.dim()];
-                Answer::Strategies { strategies: self.strategies.iter().map(|one| one.name.clone()).collect() }
+                let strategies = self.engine.strategies(&sequences);
+                self.out = vec![0.0; sequences.len() * self.engine.dim()];
+                self.sequences = sequences;
+                let names = strategies.iter().map(ToString::to_string).collect();
+                self.strategies = strategies.into_iter().map(|strategy| (strategy, None)).collect();
+                Answer::Strategies { strategies: names }
             }
             Request::Outputs { strategy } => {
                 self.out.fill(f32::NAN);
                 self.run(strategy)?;
-                Answer::Outputs { dim: engine.dim(), values: self.out.clone() }
+                Answer::Outputs { dim: self.engine.dim(), values: self.out.clone() }
             }
             Request::Time { strategy, warmups, repeats } => {
+                self.prepared(strategy)?;
                 for _ in 0..warmups {
                     self.run(strategy)?;
                 }
@@ -129,12 +132,22 @@ impl Loaded {
     }
 
     fn run(&mut self, strategy: usize) -> Result<()> {
+        let mut out = std::mem::take(&mut self.out);
+        let result = self.prepared(strategy).and_then(|run| run(&mut out));
+        self.out = out;
+        result
+    }
+
+    fn prepared(&mut self, strategy: usize) -> Result<&mut Run> {
         let count = self.strategies.len();
-        let chosen = self
+        let (chosen, run) = self
             .strategies
             .get_mut(strategy)
             .ok_or_else(|| format!("strategy {strategy} asked for, {count} loaded"))?;
-        (chosen.run)(&mut self.out)
+        match run {
+            Some(run) => Ok(run),
+            None => Ok(run.insert(self.engine.prepare(chosen, &self.sequences)?)),
+        }
     }
 }
 

@@ -7,8 +7,8 @@ use candle_core::{D, DType, Device, Tensor};
 use candle_nn::VarBuilder;
 use candle_transformers::models::bert::{BertModel, Config};
 use loquat_benches::batching::PaddedBatch;
-use loquat_benches::padded::{PaddedModel, sizes, strategy};
-use loquat_benches::worker::{Engine, Setup, Strategy, serve};
+use loquat_benches::padded::{Cut, PaddedModel};
+use loquat_benches::worker::{Engine, Run, Setup, serve};
 use loquat_benches::{Result, versions};
 
 fn main() -> Result<()> {
@@ -33,6 +33,8 @@ impl Candle {
 }
 
 impl Engine for Candle {
+    type Strategy = Cut;
+
     fn name(&self) -> String {
         "candle".into()
     }
@@ -45,9 +47,13 @@ impl Engine for Candle {
         self.dim
     }
 
-    fn load(&mut self, sequences: &[Vec<u32>]) -> Result<Vec<Strategy>> {
-        let sizes = sizes(sequences.len(), 1);
-        sizes.into_iter().map(|size| strategy("", Arc::clone(&self.encoder), sequences, size, self.dim)).collect()
+    fn strategies(&self, sequences: &[Vec<u32>]) -> Vec<Cut> {
+        // Its threads are rayon's global ones: one stream.
+        Cut::all(&[""], sequences.len(), 1)
+    }
+
+    fn prepare(&mut self, cut: &Cut, sequences: &[Vec<u32>]) -> Result<Run> {
+        cut.prepare(Arc::clone(&self.encoder), sequences, self.dim)
     }
 }
 

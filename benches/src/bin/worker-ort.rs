@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex};
 
 use loquat_benches::batching::PaddedBatch;
 use loquat_benches::manifest::OnnxGraphs;
-use loquat_benches::padded::{PaddedModel, needs_mask, sizes, strategy};
-use loquat_benches::worker::{Engine, Setup, Strategy, serve};
+use loquat_benches::padded::{Cut, PaddedModel};
+use loquat_benches::worker::{Engine, Run, Setup, serve};
 use loquat_benches::{Error, Result};
 use ort::environment::Environment;
 use ort::session::Session;
@@ -18,6 +18,9 @@ use ort::value::Tensor;
 fn main() -> Result<()> {
     serve(std::env::args().skip(1), OnnxRuntime::new)
 }
+
+const AS_EXPORTED: &str = "as exported";
+const FUSED: &str = "fused";
 
 struct OnnxRuntime {
     environment: Environment,
@@ -75,6 +78,8 @@ impl OnnxRuntime {
 }
 
 impl Engine for OnnxRuntime {
+    type Strategy = Cut;
+
     fn name(&self) -> String {
         "ONNX Runtime".into()
     }
@@ -87,19 +92,13 @@ impl Engine for OnnxRuntime {
         self.dim
     }
 
-    fn load(&mut self, sequences: &[Vec<u32>]) -> Result<Vec<Strategy>> {
-        let mut strategies = Vec::new();
-        let mut streams = vec![1, self.threads];
-        streams.dedup();
-        for (fused, variant) in [(false, "as exported"), (true, "fused")] {
-            for &streams in &streams {
-                for size in sizes(sequences.len(), streams) {
-                    let graph = self.graph(needs_mask(sequences, size), fused, streams)?;
-                    strategies.push(strategy(variant, graph, sequences, size, self.dim)?);
-                }
-            }
-        }
-        Ok(strategies)
+    fn strategies(&self, sequences: &[Vec<u32>]) -> Vec<Cut> {
+        Cut::all(&[AS_EXPORTED, FUSED], sequences.len(), self.threads)
+    }
+
+    fn prepare(&mut self, cut: &Cut, sequences: &[Vec<u32>]) -> Result<Run> {
+        let graph = self.graph(cut.needs_mask(sequences), cut.variant == FUSED, cut.streams)?;
+        cut.prepare(graph, sequences, self.dim)
     }
 }
 

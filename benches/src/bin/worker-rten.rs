@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use loquat_benches::manifest::OnnxGraphs;
-use loquat_benches::padded::{PaddedModel, needs_mask, sizes, strategy};
-use loquat_benches::worker::{Engine, Strategy, serve};
+use loquat_benches::padded::{Cut, PaddedModel};
+use loquat_benches::worker::{Engine, Run, serve};
 use loquat_benches::{Result, batching::PaddedBatch, versions};
 use rten::{Model, ModelOptions, NodeId, RunOptions, ThreadPool, ValueOrView};
 use rten_tensor::Tensor;
@@ -26,6 +26,8 @@ struct Rten {
 }
 
 impl Engine for Rten {
+    type Strategy = Cut;
+
     fn name(&self) -> String {
         "RTen".into()
     }
@@ -38,17 +40,13 @@ impl Engine for Rten {
         self.dim
     }
 
-    fn load(&mut self, sequences: &[Vec<u32>]) -> Result<Vec<Strategy>> {
-        let mut strategies = Vec::new();
-        let mut streams = vec![1, self.threads];
-        streams.dedup();
-        for streams in streams {
-            for size in sizes(sequences.len(), streams) {
-                let graph = Arc::new(self.graph(needs_mask(sequences, size), streams)?);
-                strategies.push(strategy("", graph, sequences, size, self.dim)?);
-            }
-        }
-        Ok(strategies)
+    fn strategies(&self, sequences: &[Vec<u32>]) -> Vec<Cut> {
+        Cut::all(&[""], sequences.len(), self.threads)
+    }
+
+    fn prepare(&mut self, cut: &Cut, sequences: &[Vec<u32>]) -> Result<Run> {
+        let graph = self.graph(cut.needs_mask(sequences), cut.streams)?;
+        cut.prepare(Arc::new(graph), sequences, self.dim)
     }
 }
 

@@ -13,7 +13,7 @@ use crate::statistics::median;
 /// A strategy this much slower than the best at first sight isn't tried again.
 const HOPELESS: f64 = 1.4;
 /// How often the others are tried, in turn: each keeps its best median, since noise only ever adds time.
-const PASSES: usize = 3;
+const PASSES: usize = 2;
 /// No block has more runs than this, however short they are.
 const MOST_REPEATS: usize = 1000;
 
@@ -94,7 +94,8 @@ pub fn calibrate(
         for (strategy, name) in names.into_iter().enumerate() {
             match reference.check(contender, strategy) {
                 Ok(agreement) => {
-                    let ns = median(&contender.time(strategy, 1, 1)?);
+                    // Computing the outputs has warmed it up.
+                    let ns = median(&contender.time(strategy, 0, 1)?);
                     candidates.push(Candidate { strategy, name, agreement, ns });
                 }
                 Err(error) => refused.push(format!("{name}: {error}")),

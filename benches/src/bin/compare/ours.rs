@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use loquat_benches::Result;
-use loquat_benches::worker::{Engine, Setup, Strategy};
+use loquat_benches::worker::{Engine, Run, Setup};
 use loquat_runtime::graph::GraphBuilder;
 use loquat_runtime::{Batch, Options, Pooling, Precision, Session};
 
@@ -35,6 +35,8 @@ impl Loquat {
 }
 
 impl Engine for Loquat {
+    type Strategy = &'static str;
+
     fn name(&self) -> String {
         "loquat".into()
     }
@@ -47,15 +49,18 @@ impl Engine for Loquat {
         self.dim
     }
 
-    fn load(&mut self, sequences: &[Vec<u32>]) -> Result<Vec<Strategy>> {
+    fn strategies(&self, _sequences: &[Vec<u32>]) -> Vec<&'static str> {
+        vec!["one ragged batch"]
+    }
+
+    fn prepare(&mut self, _strategy: &&'static str, sequences: &[Vec<u32>]) -> Result<Run> {
         let session = Arc::clone(&self.session);
         let batch = Batch::from_ids(sequences)?;
-        let run = move |out: &mut [f32]| {
+        Ok(Box::new(move |out: &mut [f32]| {
             let outputs = session.run(&batch)?;
             let embeddings = outputs.get(OUTPUT).ok_or("the session has lost its output")?;
             out.copy_from_slice(&embeddings.data);
             Ok(())
-        };
-        Ok(vec![Strategy { name: "one ragged batch".into(), run: Box::new(run) }])
+        }))
     }
 }
