@@ -18,6 +18,20 @@ impl Default for EncodeOptions {
 }
 
 /// How to cut an encoding that is too long.
+///
+/// ```
+/// # let vocabulary = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nhello\nworld\n,\n!\n##s\n";
+/// # let tokenizer = loquat_tokenizer::Tokenizer::from_vocab("vocab.txt", vocabulary.as_bytes())?;
+/// use loquat_tokenizer::{EncodeOptions, Truncation};
+///
+/// let truncation = Truncation { stride: 1, overflow: true, ..Truncation::to(5) };
+/// let options = EncodeOptions { truncation: Some(truncation), ..Default::default() };
+/// let encoding = tokenizer.encode("hello, world!", None, &options)?;
+/// assert_eq!(encoding.tokens(&tokenizer), ["[CLS]", "hello", ",", "world", "[SEP]"]);
+/// let windows = &encoding.overflowing;
+/// assert_eq!(windows[0].tokens(&tokenizer), ["[CLS]", "world", "!", "[SEP]"]);
+/// # Ok::<(), loquat_tokenizer::TokenizerError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Truncation {
     /// The most tokens of an encoding, special tokens included.
@@ -83,6 +97,19 @@ pub enum Side {
 }
 
 /// How to fill up an encoding that is too short.
+///
+/// ```
+/// # let vocabulary = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nhello\nworld\n,\n!\n##s\n";
+/// # let tokenizer = loquat_tokenizer::Tokenizer::from_vocab("vocab.txt", vocabulary.as_bytes())?;
+/// use loquat_tokenizer::{EncodeOptions, Padding, PaddingLength};
+///
+/// let padding = Padding { length: PaddingLength::Fixed(6), ..Padding::default() };
+/// let options = EncodeOptions { padding: Some(padding), ..Default::default() };
+/// let encoding = tokenizer.encode("hello", None, &options)?;
+/// assert_eq!(encoding.ids, [2, 5, 3, 0, 0, 0]);
+/// assert_eq!(encoding.attention_mask, [1, 1, 1, 0, 0, 0]);
+/// # Ok::<(), loquat_tokenizer::TokenizerError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Padding {
     /// The length to fill up to.
@@ -124,6 +151,16 @@ pub enum PaddingLength {
 }
 
 /// What [`Tokenizer::decode`](crate::Tokenizer::decode) shall do.
+///
+/// ```
+/// # let vocabulary = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nhello\nworld\n,\n!\n##s\n";
+/// # let tokenizer = loquat_tokenizer::Tokenizer::from_vocab("vocab.txt", vocabulary.as_bytes())?;
+/// use loquat_tokenizer::DecodeOptions;
+///
+/// let options = DecodeOptions { skip_special_tokens: true, ..Default::default() };
+/// assert_eq!(tokenizer.decode(&[2, 5, 9, 7, 6, 3], &options)?, "hellos, world");
+/// # Ok::<(), loquat_tokenizer::TokenizerError>(())
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DecodeOptions {
     /// Whether to leave special tokens out.

@@ -21,6 +21,14 @@ impl fmt::Display for SpecialToken {
 ///
 /// A folder says it in `special_tokens_map.json` and `tokenizer_config.json`. Where no file names a token for a part, the
 /// name that BERT's family uses stands in, if the vocabulary has it.
+///
+/// ```
+/// # let vocabulary = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nhello\nworld\n,\n!\n##s\n";
+/// # let tokenizer = loquat_tokenizer::Tokenizer::from_vocab("vocab.txt", vocabulary.as_bytes())?;
+/// let mask = tokenizer.special_tokens().mask.as_ref().map(|token| token.id);
+/// assert_eq!(mask, Some(4));
+/// # Ok::<(), loquat_tokenizer::TokenizerError>(())
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SpecialTokens {

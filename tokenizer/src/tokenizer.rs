@@ -100,6 +100,15 @@ impl Tokenizer {
 
     /// Encodes a text, or a pair of texts.
     ///
+    /// ```
+    /// # let vocabulary = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nhello\nworld\n,\n!\n##s\n";
+    /// # let tokenizer = loquat_tokenizer::Tokenizer::from_vocab("vocab.txt", vocabulary.as_bytes())?;
+    /// let encoding = tokenizer.encode("Hello", Some("world!"), &Default::default())?;
+    /// assert_eq!(encoding.ids, [2, 5, 3, 6, 8, 3]);
+    /// assert_eq!(encoding.type_ids, [0, 0, 0, 1, 1, 1]);
+    /// # Ok::<(), loquat_tokenizer::TokenizerError>(())
+    /// ```
+    ///
     /// # Errors
     /// When the options can't be met; see [`TokenizerError`]. Without truncation and padding, only for a text of 4 GiB.
     pub fn encode(&self, text: &str, pair: Option<&str>, options: &EncodeOptions) -> Result<Encoding, TokenizerError> {
@@ -225,6 +234,15 @@ impl Tokenizer {
     }
 
     /// The id of a token, added or of the vocabulary, by its exact text.
+    ///
+    /// ```
+    /// # let vocabulary = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nhello\nworld\n,\n!\n##s\n";
+    /// # let tokenizer = loquat_tokenizer::Tokenizer::from_vocab("vocab.txt", vocabulary.as_bytes())?;
+    /// assert_eq!(tokenizer.token_to_id("##s"), Some(9));
+    /// assert_eq!(tokenizer.id_to_token(9), Some("##s"));
+    /// assert_eq!(tokenizer.token_to_id("bonjour"), None);
+    /// # Ok::<(), loquat_tokenizer::TokenizerError>(())
+    /// ```
     pub fn token_to_id(&self, token: &str) -> Option<u32> {
         let added = self.pipeline.added.token_to_id(token);
         added.or_else(|| self.pipeline.model.vocabulary().token_to_id(token))

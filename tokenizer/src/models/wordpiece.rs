@@ -125,3 +125,84 @@ impl WordPiece {
             .find(hash, |entry| self.vocabulary.text_of(entry).as_bytes().get(self.prefix_len..) == Some(piece))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::models::vocabulary::VocabularyBuilder;
+
+    #[derive(Default)]
+    struct Found(Vec<(u32, usize, usize)>);
+
+    impl TokenSink for Found {
+        fn push(&mut self, id: u32, start: usize, end: usize) {
+            self.0.push((id, start, end));
+        }
+
+        fn len(&self) -> usize {
+            self.0.len()
+        }
+
+        fn truncate(&mut self, len: usize) {
+            self.0.truncate(len);
+        }
+    }
+
+    fn wordpiece(tokens: &[String], prefix: &str, max_input_chars_per_word: usize) -> WordPiece {
+        let mut builder = VocabularyBuilder::default();
+        for (id, token) in (0..).zip(tokens) {
+            builder.push(token, id).expect("a small vocabulary");
+        }
+        WordPiece::new(WordPieceParts {
+            vocabulary: builder.build().expect("tokens that differ"),
+            unk_token: "[UNK]".to_owned(),
+            continuing_subword_prefix: prefix.to_owned(),
+            max_input_chars_per_word,
+        })
+        .expect("a vocabulary with the unknown token")
+    }
+
+    /// The definition, word for word: try every end, the furthest first.
+    fn reference(tokens: &[String], prefix: &str, max: usize, word: &str) -> Vec<(u32, usize, usize)> {
+        let id = |token: &str| tokens.iter().position(|known| known == token).map(|id| id as u32);
+        let unknown = vec![(id("[UNK]").expect("the unknown token"), 0, word.len())];
+        if word.chars().count() > max {
+            return unknown;
+        }
+        let mut found = Vec::new();
+        let mut start = 0;
+        while start < word.len() {
+            let prefix = if start == 0 { "" } else { prefix };
+            let ends = (start + 1..=word.len()).rev().filter(|&end| word.is_char_boundary(end));
+            let mut pieces = ends.filter_map(|end| Some((id(&format!("{prefix}{}", &word[start..end]))?, start, end)));
+            let Some(piece) = pieces.next() else {
+                return unknown;
+            };
+            start = piece.2;
+            found.push(piece);
+        }
+        found
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..Default::default() })]
+
+        #[test]
+        fn tokens_are_those_of_the_definition(
+            tokens in prop::collection::btree_set("(##|)([abé]{1,3}|a{30,50}|b{1,2}[ab]{0,40})", 0..40),
+            prefix in prop_oneof![Just("##"), Just("")],
+            max in 1usize..120,
+            word in "(##|)[abé]{0,8}(a{0,100}|[ab]{0,60})",
+        ) {
+            let tokens: Vec<String> = tokens.into_iter().chain(["[UNK]".to_owned()]).collect();
+            let mut found = Found::default();
+            // What was there before must stay, whatever becomes of this word.
+            found.push(9, 9, 9);
+            wordpiece(&tokens, prefix, max).tokenize(&word, &mut found);
+            prop_assert_eq!(found.0[0], (9, 9, 9));
+            prop_assert_eq!(&found.0[1..], &reference(&tokens, prefix, max, &word)[..]);
+        }
+    }
+}
