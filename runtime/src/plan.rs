@@ -59,8 +59,7 @@ pub(crate) fn row_stride(width: usize) -> usize {
 }
 
 impl Plan {
-    /// Places the values of a graph: buffers that are never live together share memory. Large ones are placed first, each at the lowest
-    /// place that is free for as long as it lives.
+    /// Places the values of a graph: buffers that are never live together share memory.
     pub fn new(graph: &Graph) -> Plan {
         let mut plan = Plan::without_offsets(graph);
         plan.per_token = plan.place_all(Rows::Tokens);
@@ -158,14 +157,24 @@ impl Plan {
     }
 
     /// Gives the buffers of one kind their offsets. Returns the size of the region.
+    ///
+    /// Two orders are tried, since neither is always better: largest first, and first come first served, which packs the alternating
+    /// lifetimes of a plain stack of layers without gaps.
     fn place_all(&mut self, rows: Rows) -> usize {
-        let mut order: Vec<usize> = (0..self.buffers.len()).filter(|&index| self.buffers[index].rows == rows).collect();
-        order.sort_by_key(|&index| (std::cmp::Reverse(self.buffers[index].row_stride), index));
-        let mut placed: Vec<usize> = Vec::new();
+        let of_kind: Vec<usize> = (0..self.buffers.len()).filter(|&index| self.buffers[index].rows == rows).collect();
+        let mut largest_first = of_kind.clone();
+        largest_first.sort_by_key(|&index| (std::cmp::Reverse(self.buffers[index].row_stride), index));
+        let by_size = self.place_in(&largest_first);
+        let by_time = self.place_in(&of_kind);
+        if by_time <= by_size { by_time } else { self.place_in(&largest_first) }
+    }
+
+    /// Places buffers one after another, each at the lowest offset that is free for as long as it lives.
+    fn place_in(&mut self, order: &[usize]) -> usize {
         let mut size = 0;
-        for index in order {
+        for (placed, &index) in order.iter().enumerate() {
             let (live, len) = (self.buffers[index].live.clone(), self.buffers[index].row_stride);
-            let mut neighbours: Vec<Range<usize>> = placed
+            let mut neighbours: Vec<Range<usize>> = order[..placed]
                 .iter()
                 .map(|&other| &self.buffers[other])
                 .filter(|other| other.live.start < live.end && live.start < other.live.end)
@@ -181,7 +190,6 @@ impl Plan {
             }
             self.buffers[index].offset = offset;
             size = size.max(offset + len);
-            placed.push(index);
         }
         size
     }

@@ -7,6 +7,9 @@ use super::{Param, ParamId, Rows, Shape};
 /// Tables that one embedding may sum. A run keeps them on the stack.
 pub(crate) const MAX_TABLES: usize = 4;
 
+/// Columns that a value may have: more than any vocabulary, and few enough that sums of widths never overflow.
+const MAX_WIDTH: usize = 1 << 24;
+
 /// An operation. The set is closed, so that every back end handles all of it.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Op {
@@ -158,6 +161,14 @@ impl Op {
 
     /// The shape of the result, or what doesn't fit.
     pub(crate) fn infer(&self, inputs: &[Shape], params: &[Param]) -> Result<Shape, String> {
+        let shape = self.shape(inputs, params)?;
+        match shape.width {
+            1..=MAX_WIDTH => Ok(shape),
+            width => Err(format!("width of the result: expected 1 to {MAX_WIDTH}, found {width}")),
+        }
+    }
+
+    fn shape(&self, inputs: &[Shape], params: &[Param]) -> Result<Shape, String> {
         let check = Check { inputs, params };
         match self {
             Op::Embedding { lookups, norm } => {

@@ -81,6 +81,16 @@ mod tests {
     }
 
     #[test]
+    fn widths_have_bounds() {
+        let mut builder = GraphBuilder::new("test");
+        let x = words(&mut builder, 4);
+        for width in [0, usize::MAX / 2] {
+            let error = builder.linear(x, width, &format!("{width}.weight"), None).unwrap_err();
+            assert!(error.to_string().contains("width of the result"), "{error}");
+        }
+    }
+
+    #[test]
     fn outputs_differ_in_name_and_node() {
         let mut builder = GraphBuilder::new("test");
         let x = words(&mut builder, 4);
