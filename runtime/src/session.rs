@@ -82,7 +82,7 @@ impl Session {
         };
         let threads =
             options.threads.unwrap_or_else(|| std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN));
-        let team = Team::new(threads).map_err(|source| SessionError::Threads { threads: threads.get(), source })?;
+        let team = start(threads).map_err(|source| SessionError::Threads { threads: threads.get(), source })?;
         let (graph, stages) = optimise(graph, options)?;
         let program = {
             let lease = team.lease_blocking();
@@ -259,6 +259,16 @@ impl Work<'_> {
         let view = batch.slice(self.shard.sequences);
         program.run_checked(view, arena, exec, &mut self.outputs, recorder)
     }
+}
+
+/// Threads that a session may have: more than machines have cores, few enough to start.
+const MAX_THREADS: usize = 1024;
+
+fn start(threads: NonZeroUsize) -> io::Result<Team> {
+    if threads.get() > MAX_THREADS {
+        return Err(io::Error::other(format!("a session takes at most {MAX_THREADS}")));
+    }
+    Team::new(threads)
 }
 
 /// Keeps the outputs that were asked for and runs the passes.

@@ -65,3 +65,10 @@ fn an_output_that_does_not_exist_is_refused() {
     };
     assert_eq!((name.as_str(), available.as_str()), ("logits", "hidden, pooled, mean, last"));
 }
+
+#[test]
+fn a_number_of_threads_beyond_reason_is_refused() {
+    let options = Options { threads: NonZeroUsize::new(usize::MAX), ..Options::default() };
+    let error = Session::new(AWKWARD.graph(), AWKWARD.weights(), &options).unwrap_err().to_string();
+    assert!(error.contains("at most 1024"), "{error}");
+}
