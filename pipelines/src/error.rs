@@ -84,14 +84,6 @@ pub enum Error {
         /// The output.
         name: String,
     },
-    /// The tokenizer can't be loaded.
-    #[error("{model}: the tokenizer can't be loaded")]
-    LoadTokenizer {
-        /// The model.
-        model: String,
-        /// Why.
-        source: loquat_tokenizer::TokenizerError,
-    },
     /// Embeddings of different sizes were compared.
     #[error("embeddings of {expected} and of {found} values can't be compared: both must come from the same model")]
     Dimensions {

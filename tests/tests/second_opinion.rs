@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use loquat::{Batch, Encoder};
 use loquat_tests::{Report, goldens, read_json};
 use rten::{Model, Value};
-use rten_tensor::{AsView, Layout, Tensor};
+use rten_tensor::{AsView, Tensor};
 use serde::Deserialize;
 
 const TOLERANCE: f32 = 1e-4;

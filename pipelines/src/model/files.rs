@@ -10,11 +10,14 @@ use serde::de::DeserializeOwned;
 
 use crate::Error;
 
+/// Paths and contents of files that are part of the program.
+pub(crate) type EmbeddedFiles = &'static [(&'static str, &'static [u8])];
+
 /// Where a model's files are read from. Paths inside are relative, with `/` between their parts.
 #[derive(Clone, Debug)]
 pub(crate) enum ModelFiles {
     Folder(PathBuf),
-    Embedded { name: &'static str, files: &'static [(&'static str, &'static [u8])] },
+    Embedded { name: &'static str, files: EmbeddedFiles },
 }
 
 impl ModelFiles {

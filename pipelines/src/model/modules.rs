@@ -263,6 +263,7 @@ fn missing(files: &ModelFiles, path: &str) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::files::EmbeddedFiles;
 
     fn modes(json: &str) -> Result<Vec<PoolingMode>, String> {
         serde_json::from_str::<PoolingConfig>(json).unwrap().modes()
@@ -334,7 +335,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_read_is_named() {
-        let cases: [(&'static [(&'static str, &'static [u8])], &str); 4] = [
+        let cases: [(EmbeddedFiles, &str); 4] = [
             (&[("modules.json", br#"[{"path": "", "type": "sentence_transformers.models.CLIPModel"}]"#)], "CLIPModel"),
             (
                 &[("modules.json", br#"[{"path": "../x", "type": "sentence_transformers.models.Transformer"}]"#)],

@@ -124,7 +124,7 @@ impl Profile {
         let cpu = inspection.program().cpu();
         let threads = inspection.threads();
         let workers = if times.mode() == "team" { threads } else { 1 };
-        let peak_gflops = peak_gflops(&cpu);
+        let peak_gflops = peak_gflops(cpu);
         let runs = times.runs().max(1) as f64;
         let seconds = times.wall().as_secs_f64() / runs;
         let busy: f64 = times.steps().iter().map(|step| step.time.as_secs_f64()).sum();
