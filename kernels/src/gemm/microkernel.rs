@@ -135,7 +135,7 @@ pub(crate) fn split_rows(rows: usize, mr: usize) -> impl Iterator<Item = (usize,
 #[cfg(target_arch = "x86_64")]
 pub(super) fn opaque(mut pointer: *const f32) -> *const f32 {
     // SAFETY: no instructions.
-    unsafe { std::arch::asm!("/* {0} */", inout(reg) pointer, options(pure, nomem, nostack, preserves_flags)) };
+    unsafe { std::arch::asm!("/* {0} */", inout(reg) pointer, options(pure, readonly, nostack, preserves_flags)) };
     pointer
 }
 
