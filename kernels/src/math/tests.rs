@@ -1,7 +1,7 @@
 //! Sweeps over the bit patterns of `f32`, at every level, against `f64`.
 //!
 //! Every 4001th pattern by default; `LOQUAT_SWEEP_STRIDE=1 cargo test --release -p loquat-kernels sweep` takes all of them
-//! (minutes), and a larger stride suits an emulated CPU.
+//! (some half an hour of CPU time), and a larger stride suits an emulated CPU.
 
 use pulp::{Simd, WithSimd};
 
@@ -67,7 +67,7 @@ impl Function {
             Function::Exp => ((if fma { 1.0 } else { 1.25 }) * ulp(truth)).max(FLUSHED),
             Function::Activation(Activation::Tanh) => 3.0 * ulp(truth),
             Function::Activation(Activation::Sigmoid) => (3.0 * ulp(truth)).max(FLUSHED),
-            Function::Activation(Activation::Silu) => (3.0 * ulp(truth)).max(FLUSHED * 100.0),
+            Function::Activation(Activation::Silu) => (4.0 * ulp(truth)).max(FLUSHED * 100.0),
             Function::Activation(Activation::GeluErf) if x >= 0.0 => 4.0 * ulp(truth),
             Function::Activation(Activation::GeluErf) => (1e-6 * truth.abs()).max(1e-7),
             // An error of the exponent, which grows with the cube of x, is an error of the result relative to it.
