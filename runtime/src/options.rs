@@ -9,7 +9,7 @@ use loquat_kernels::Level;
 /// ```
 /// use loquat_runtime::{Options, Parallel};
 /// let options = Options { parallel: Parallel::Team, ..Options::default() };
-/// assert_eq!(options.shard_tokens, 256);
+/// assert_eq!(options.shard_tokens, 128);
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
@@ -19,7 +19,7 @@ pub struct Options {
     pub precision: Precision,
     /// How a batch is spread over the threads.
     pub parallel: Parallel,
-    /// Tokens that are taken through the whole model together, 1 or more. 256 keeps the activations of one shard of a small encoder in the
+    /// Tokens that are taken through the whole model together, 1 or more. 128 keeps the activations of one shard of a small encoder in the
     /// L2 cache; more saves reading the weights so often.
     pub shard_tokens: usize,
     /// Names of passes to leave out, for finding out what one of them is worth.
@@ -36,7 +36,7 @@ impl Default for Options {
             threads: None,
             precision: Precision::default(),
             parallel: Parallel::default(),
-            shard_tokens: 256,
+            shard_tokens: 128,
             disabled_passes: Vec::new(),
             outputs: None,
             level: None,
