@@ -254,8 +254,8 @@ impl WithSimd for Head<'_> {
                 let (seen, unseen) = scores[i * layout.scores_stride..][..keys.len()].split_at_mut(seen);
                 let sum = softmax::exp_row(simd, seen, spec.scale);
                 unseen.fill(0.0);
-                // Without a visible key all weights are zero, and so is the result.
-                *inverse = if sum > 0.0 { 1.0 / sum } else { 0.0 };
+                // Without a visible key all weights are zero, and so is the result. A NaN among the scores stays one.
+                *inverse = if sum == 0.0 { 0.0 } else { 1.0 / sum };
             }
             for panel in 0..head_dim.div_ceil(nr) {
                 // SAFETY: as above; the scores have a column for each key, and each key a value row of `nr` values: in place where

@@ -1,4 +1,4 @@
-//! The embedded default model on real sentences, against PyTorch with the same dequantised weights. With `LOQUAT_MINILM_F32` set to the folder
+//! The embedded default model on real sentences, against PyTorch with the same dequantised weights. With `LOQUAT_MINILM_DIR` set to the folder
 //! of the original all-MiniLM-L6-v2, that model as well.
 //!
 //! Tolerances: 2e-5 absolute on unit-norm embeddings, 1e-4 on hidden states, whose values reach about 2.
@@ -72,8 +72,8 @@ fn the_default_model_embeds_real_sentences_as_the_reference_does() {
 
 #[test]
 fn the_original_model_does_too() {
-    let Some(folder) = std::env::var_os("LOQUAT_MINILM_F32") else {
-        println!("skipped: LOQUAT_MINILM_F32 names no folder with the original model");
+    let Some(folder) = std::env::var_os("LOQUAT_MINILM_DIR") else {
+        println!("skipped: LOQUAT_MINILM_DIR names no folder with the original model");
         return;
     };
     compare(&session(load(&folder).unwrap()), "f32", "");

@@ -1,7 +1,10 @@
 //! AArch64 Advanced SIMD: tiles of up to 6 × 16. 24 accumulators, four right-hand vectors and the broadcasts fit in the 32
 //! registers.
 
-use std::arch::aarch64::{float32x4_t, vdupq_n_f32, vfmaq_n_f32, vld1q_f32, vst1q_f32};
+use std::arch::{
+    aarch64::{float32x4_t, vdupq_n_f32, vfmaq_n_f32, vld1q_f32, vst1q_f32},
+    asm,
+};
 
 use super::{MicroKernel, Tile};
 use crate::Features;
@@ -21,7 +24,11 @@ unsafe fn tile(t: &Tile) {
 #[target_feature(enable = "neon")]
 unsafe fn rows<const R: usize>(t: &Tile) {
     let mut acc: [[float32x4_t; 4]; R] = [[vdupq_n_f32(0.0); 4]; R];
+    let mut prefetch = t.prefetch;
     for kk in 0..t.k {
+        // SAFETY: a hint, which reads nothing and never faults. A step moves by at most one cache line.
+        unsafe { asm!("prfm pldl2keep, [{0}]", in(reg) prefetch, options(readonly, nostack, preserves_flags)) };
+        prefetch = prefetch.wrapping_add(t.prefetch_step);
         // SAFETY: `k` rows of `nr` values lie at `b`, and `k` values in each row of `a`.
         unsafe {
             let b = t.b.add(kk * t.b_stride);
