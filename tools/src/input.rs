@@ -150,8 +150,12 @@ impl Inputs {
                 InputFormat::Jsonl => match serde_json::from_str(&line) {
                     Ok(value) => Content::Json(value),
                     Err(error) => {
+                        // Its "line 1" would be taken for the line of the input.
+                        let message = error.to_string();
+                        let problem = message.split(" at line ").next().unwrap_or_default();
                         return Err(Failure::Failed(format!(
-                            "{place}: not a JSON value: {error}; with --input-format jsonl every line is a JSON string, array or object"
+                            "{place}, column {}: not a JSON value: {problem}; with --input-format jsonl every line is a JSON string, array or object",
+                            error.column()
                         )));
                     }
                 },
@@ -235,6 +239,6 @@ mod tests {
         assert_eq!(texts(&items), ["\"a\\nb\"", "[1,2]"]);
         assert_eq!(items[1].place.to_string(), "stdin: line 3");
         let Err(Failure::Failed(message)) = inputs.next_chunk() else { panic!("the bad line was accepted") };
-        assert!(message.starts_with("stdin: line 4: not a JSON value"), "{message}");
+        assert!(message.starts_with("stdin: line 4, column 2: not a JSON value"), "{message}");
     }
 }

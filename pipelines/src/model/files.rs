@@ -17,7 +17,11 @@ pub(crate) type EmbeddedFiles = &'static [(&'static str, &'static [u8])];
 #[derive(Clone, Debug)]
 pub(crate) enum ModelFiles {
     Folder(PathBuf),
-    Embedded { name: &'static str, files: EmbeddedFiles },
+    #[cfg_attr(not(any(feature = "embedded-model", test)), expect(dead_code, reason = "nothing else is embedded"))]
+    Embedded {
+        name: &'static str,
+        files: EmbeddedFiles,
+    },
 }
 
 impl ModelFiles {

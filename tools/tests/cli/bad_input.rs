@@ -57,7 +57,7 @@ fn odd_characters_are_texts_like_any_other() {
 #[test]
 fn json_that_is_no_text_is_named() {
     let embed = ["embed", "--json", "--input-format", "jsonl"];
-    loquat_with_stdin(embed, b"\"good\"\nbad\n").fails_with(&["stdin: line 2", "not a JSON value"]);
+    loquat_with_stdin(embed, b"\"good\"\nbad\n").fails_with(&["stdin: line 2, column 1", "not a JSON value"]);
     loquat_with_stdin(embed, b"17\n").fails_with(&["stdin: line 1", "expected a text", "the number 17"]);
     loquat_with_stdin(embed, b"{\"txt\": \"a\"}\n").fails_with(&["stdin: line 1", "no \"text\""]);
     loquat_with_stdin(embed, b"[\"a\", \"b\"]\n").fails_with(&["stdin: line 1", "an array of 2"]);
