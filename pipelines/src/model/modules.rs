@@ -113,16 +113,17 @@ impl Modules {
     }
 
     fn read_transformer(&mut self, files: &ModelFiles) -> Result<(), Error> {
-        let path = join(&self.transformer, "sentence_bert_config.json");
-        let Some(config) = files.json::<TransformerConfig>(&path)? else { return Ok(()) };
-        if config.max_seq_length == Some(0) {
-            return Err(Error::Config {
-                path: files.label(&path),
-                problem: "max_seq_length is 0, expected at least 1".into(),
-            });
+        for file in TRANSFORMER_CONFIGS {
+            let path = join(&self.transformer, file);
+            let Some(config) = files.json::<TransformerConfig>(&path)? else { continue };
+            if config.max_seq_length == Some(0) {
+                let problem = "max_seq_length is 0, expected at least 1".into();
+                return Err(Error::Config { path: files.label(&path), problem });
+            }
+            self.max_seq_length = config.max_seq_length;
+            self.lower_case = config.do_lower_case.unwrap_or(false);
+            return Ok(());
         }
-        self.max_seq_length = config.max_seq_length;
-        self.lower_case = config.do_lower_case.unwrap_or(false);
         Ok(())
     }
 
@@ -143,7 +144,18 @@ struct ModuleEntry {
     class: String,
 }
 
-/// `sentence_bert_config.json`.
+/// What the settings of the module `Transformer` are called; older folders name them after the architecture.
+const TRANSFORMER_CONFIGS: [&str; 7] = [
+    "sentence_bert_config.json",
+    "sentence_roberta_config.json",
+    "sentence_distilbert_config.json",
+    "sentence_camembert_config.json",
+    "sentence_albert_config.json",
+    "sentence_xlm-roberta_config.json",
+    "sentence_xlnet_config.json",
+];
+
+/// One of [`TRANSFORMER_CONFIGS`].
 #[derive(Deserialize)]
 struct TransformerConfig {
     max_seq_length: Option<usize>,

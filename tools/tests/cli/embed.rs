@@ -6,7 +6,7 @@ use std::{
 };
 
 use crate::{
-    run::{loquat, loquat_with_stdin, numbers, scratch},
+    run::{loquat, loquat_at_level, loquat_with_stdin, numbers, scratch},
     tiny_model::{HIDDEN, POSITIONS, TinyModel},
 };
 
@@ -92,6 +92,26 @@ fn max_length_counts_special_tokens() {
     assert_eq!(numbers(&short[0]["embedding"]).len(), HIDDEN);
     loquat(["embed", "--model", model, "--max-length", "1000", "the cat"]).fails_with(&["max_length", "1000", "24"]);
     loquat(["embed", "--model", model, "--max-length", "1", "the cat"]).fails_with(&["1", "special tokens"]);
+}
+
+/// Levels differ in the order of summation only; 2e-5 is the tolerance against the reference.
+#[test]
+fn every_instruction_set_gives_the_same_embedding() {
+    let embed = ["embed", "--json", "The quick brown fox", "jumps over the lazy dog, and then some more."];
+    let values = |run: crate::run::Run| run.ok().json().iter().flat_map(|line| numbers(&line["embedding"])).collect();
+    let expected: Vec<f64> = values(loquat_at_level("scalar", &embed));
+    for level in ["neon", "avx2", "avx512"] {
+        let run = loquat_at_level(level, &embed);
+        if run.code == Some(1) {
+            eprintln!("SKIPPED: {level}");
+            run.fails_with(&[&format!("this machine has no {level}")]);
+            continue;
+        }
+        let found: Vec<f64> = values(run);
+        let worst = found.iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+        assert!(worst <= 2e-5, "{level}: {worst:e}");
+    }
+    loquat_at_level("sse9", &embed).fails_with(&["LOQUAT_CPU", "sse9", "avx2"]);
 }
 
 #[test]

@@ -28,6 +28,7 @@ fn inspect_shows_the_config_the_tensors_the_graph_and_the_plan() {
             |pass| pass["name"] == "merge_qkv" && pass["applied"].as_array().is_some_and(|nodes| !nodes.is_empty())
         )
     );
+    loquat(["inspect", model, "--outputs", "logits"]).fails_with(&["logits", "last_hidden_state, pooler_output"]);
     loquat(["inspect", "no/such/model"]).fails_with(&["no/such/model"]);
 }
 

@@ -22,8 +22,16 @@ pub fn loquat<S: AsRef<std::ffi::OsStr>>(arguments: impl IntoIterator<Item = S>)
 
 /// Runs `loquat` with `stdin`.
 pub fn loquat_with_stdin<S: AsRef<std::ffi::OsStr>>(arguments: impl IntoIterator<Item = S>, stdin: &[u8]) -> Run {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_loquat"))
-        .args(arguments)
+    run(Command::new(env!("CARGO_BIN_EXE_loquat")).args(arguments), stdin)
+}
+
+/// Runs `loquat` at a forced instruction-set level.
+pub fn loquat_at_level(level: &str, arguments: &[&str]) -> Run {
+    run(Command::new(env!("CARGO_BIN_EXE_loquat")).args(arguments).env("LOQUAT_CPU", level), b"")
+}
+
+fn run(command: &mut Command, stdin: &[u8]) -> Run {
+    let mut child = command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
