@@ -150,7 +150,8 @@ impl Shuffle {
     pub fn order(&mut self, count: usize) -> Vec<usize> {
         let mut order: Vec<usize> = (0..count).collect();
         for last in (1..count).rev() {
-            order.swap(last, (self.next() % (last as u64 + 1)) as usize);
+            // The upper bits are the better ones.
+            order.swap(last, ((self.next() >> 32) % (last as u64 + 1)) as usize);
         }
         order
     }
@@ -163,7 +164,7 @@ mod tests {
     #[test]
     fn every_round_has_every_contender_once_and_orders_differ() {
         let mut shuffle = Shuffle::new(1);
-        let orders: Vec<Vec<usize>> = (0..20).map(|_| shuffle.order(5)).collect();
+        let orders: Vec<Vec<usize>> = (0..100).map(|_| shuffle.order(5)).collect();
         for order in &orders {
             let mut sorted = order.clone();
             sorted.sort_unstable();
