@@ -35,7 +35,8 @@ impl WithSimd for MultiplyAdds {
         let mut acc = [simd.splat_f32s(1.0); CHAINS];
         for _ in 0..self.0 {
             for acc in &mut acc {
-                *acc = simd.mul_add_f32s(*acc, factor, addend);
+                // Fused where the level has it; as the kernels do without, in two roundings.
+                *acc = simd.mul_add_e_f32s(*acc, factor, addend);
             }
         }
         let sum = acc.into_iter().reduce(|a, b| simd.add_f32s(a, b));
