@@ -154,8 +154,7 @@ fn run_block(
 /// of the reduction.
 ///
 /// Weights stream from the shared cache or from memory. The hardware's prefetchers stop at page boundaries and begin anew with
-/// each panel; asking for the next panel while this one is in use keeps the multiply-adds busy (at 128 rows 91 % of peak instead
-/// of 78 %, at 16 rows half as much again).
+/// each panel; asking for the next panel while this one is in use keeps the multiply-adds busy. ARCHITECTURE.md has the figure.
 fn share_of_next_panel(rhs: &PackedRhs, panel: usize, nr: usize, i: usize, tiles: usize) -> (*const f32, usize) {
     if panel + 1 >= rhs.panels() {
         return (std::ptr::null(), 0);
