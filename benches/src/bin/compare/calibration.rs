@@ -10,10 +10,9 @@ use crate::agreement::{Agreement, MINIMUM_COSINE};
 use crate::contender::Contender;
 use crate::statistics::median;
 
-/// A strategy this much slower than the best at first sight isn't tried again.
-const HOPELESS: f64 = 1.4;
-/// How often the others are tried, in turn: each keeps its best median, since noise only ever adds time.
-const PASSES: usize = 2;
+/// A strategy is tried again while it is within this factor of the best: wide after the first run, which noise may have
+/// hit, narrower after a block. Each keeps its best median, since noise only ever adds time.
+const WITHIN: [f64; 2] = [1.4, 1.12];
 /// No block has more runs than this, however short they are.
 const MOST_REPEATS: usize = 1000;
 
@@ -123,9 +122,9 @@ pub fn calibrate(
 }
 
 fn retry(contender: &mut Contender, candidates: &mut [Candidate], block: Duration) -> Result<()> {
-    for _ in 0..PASSES {
+    for within in WITHIN {
         let best = candidates.iter().map(|candidate| candidate.ns).fold(f64::INFINITY, f64::min);
-        for candidate in candidates.iter_mut().filter(|candidate| candidate.ns <= best * HOPELESS) {
+        for candidate in candidates.iter_mut().filter(|candidate| candidate.ns <= best * within) {
             let ns = contender.time(candidate.strategy, 0, repeats(block, candidate.ns))?;
             candidate.ns = candidate.ns.min(median(&ns));
         }
