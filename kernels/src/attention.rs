@@ -9,7 +9,7 @@ use pulp::{Simd, WithSimd};
 use crate::{
     Cpu, Exec, KernelError, MatMut, MatRef,
     error::expect_eq,
-    gemm::{MicroKernel, ScratchTile, Tile, kernel_for, split_rows},
+    gemm::{MicroKernel, Prefetch, ScratchTile, Tile, kernel_for, split_rows},
     softmax,
     transpose::transpose,
     view::SharedMat,
@@ -243,8 +243,7 @@ impl WithSimd for Head<'_> {
                         b_stride: nr,
                         c: scores[panel * nr..].as_mut_ptr(),
                         c_stride: layout.scores_stride,
-                        prefetch: std::ptr::null(),
-                        prefetch_step: 0,
+                        prefetch: Prefetch::nothing(key_panels.as_ptr()),
                     });
                 }
             }
@@ -270,8 +269,7 @@ impl WithSimd for Head<'_> {
                         b_stride: value_stride,
                         c: tile.as_mut_ptr(),
                         c_stride: nr,
-                        prefetch: std::ptr::null(),
-                        prefetch_step: 0,
+                        prefetch: Prefetch::nothing(scores.as_ptr()),
                     });
                 }
                 let cols = nr.min(head_dim - panel * nr);

@@ -20,10 +20,41 @@ pub(crate) struct Tile {
     /// Where the first row goes; `nr` values of each row are written.
     pub c: *mut f32,
     pub c_stride: usize,
-    /// Where to start fetching what a later tile reads. A hint: any address will do, none is read from.
-    pub prefetch: *const f32,
-    /// How far the prefetch moves with each step of the reduction, `0 ..= nr`; 0 where there is nothing to fetch.
-    pub prefetch_step: usize,
+    pub prefetch: Prefetch,
+}
+
+/// What a tile fetches for a later one while it computes: with each step of the reduction a cache line, from [`PLACES`](Prefetch::PLACES)
+/// places in turn.
+///
+/// Memory gives one core more from several places at a time than from one. This is a hint: any address will do, none is read from.
+#[derive(Clone, Copy)]
+pub(crate) struct Prefetch {
+    pub start: *const f32,
+    /// From one place to the next.
+    pub stride: usize,
+    /// How far every place moves on when all have had their turn.
+    pub advance: usize,
+}
+
+impl Prefetch {
+    pub(crate) const PLACES: usize = 4;
+
+    /// Nothing to fetch. The address is one that is in use anyway: an unmapped one would cost a page walk each time.
+    pub(crate) fn nothing(in_use: *const f32) -> Prefetch {
+        Prefetch { start: in_use, stride: 0, advance: 0 }
+    }
+
+    /// Share `i` of `shares` of the panel of `len` values at `start`, for kernels of `nr` columns.
+    pub(crate) fn share(start: *const f32, len: usize, nr: usize, i: usize, shares: usize) -> Prefetch {
+        Prefetch {
+            start: start.wrapping_add(len * i / shares),
+            stride: len / shares / Prefetch::PLACES,
+            // Each place covers a quarter of the share in a quarter of the steps. With panels two lines wide and a single share
+            // that skips every other line, which the hardware fetches along with its neighbour; a second request for each step
+            // costs more than it brings.
+            advance: nr.div_ceil(shares),
+        }
+    }
 }
 
 /// The signature of a tile function.
