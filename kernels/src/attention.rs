@@ -31,6 +31,10 @@ pub struct AttentionSpec {
 /// Queries of one work item where heads alone are too few for the workers: enough to pay for transposing the keys again.
 const QUERY_BLOCK: usize = 112;
 
+/// From so many keys on, values are copied even if they fill whole panels where they lie: a head's rows are a page or more apart,
+/// which every tile of queries pays for again.
+const COPIED_VALUES: usize = 256;
+
 /// Number of `f32` that [`attention`] needs as scratch, for sequences of up to `max_kv` keys.
 ///
 /// # Errors
@@ -164,7 +168,7 @@ struct Layout {
     scores_stride: usize,
     /// Start of the transposed keys: panel after panel, `head_dim` rows of `nr` keys.
     keys: usize,
-    /// Start of the padded values: panel after panel, a row of `nr` for each key. Unused where values can be read in place.
+    /// Start of the copied values: panel after panel, a row of `nr` for each key.
     values: usize,
     len: usize,
 }
@@ -176,7 +180,7 @@ impl Layout {
         let scores_stride = padded.checked_next_multiple_of(32)?.checked_add(16)?;
         let keys = scores_stride.checked_mul(kernel.mr)?;
         let values = keys.checked_add(padded.checked_mul(spec.head_dim)?)?;
-        let value_len = match in_place(kernel, spec) {
+        let value_len = match values_in_place(kernel, spec, max_kv, usize::MAX) {
             true => 0,
             false => max_kv.checked_mul(spec.head_dim.checked_next_multiple_of(kernel.nr)?)?,
         };
@@ -185,9 +189,9 @@ impl Layout {
     }
 }
 
-/// Whether a value row fills whole panels, so that the kernel can read it where it lies.
-fn in_place(kernel: &MicroKernel, spec: &AttentionSpec) -> bool {
-    spec.head_dim.is_multiple_of(kernel.nr)
+/// Whether the kernel reads the values of `keys` keys where they lie, for so many tiles of queries.
+fn values_in_place(kernel: &MicroKernel, spec: &AttentionSpec, keys: usize, tiles: usize) -> bool {
+    spec.head_dim.is_multiple_of(kernel.nr) && (keys < COPIED_VALUES || tiles == 1)
 }
 
 /// One head of one sequence for a block of queries.
@@ -221,12 +225,13 @@ impl WithSimd for Head<'_> {
         let (scores, panels) = scratch.split_at_mut(layout.keys);
         let (key_panels, value_panels) = panels.split_at_mut(layout.values - layout.keys);
         pack_keys(cpu, k, &keys, columns.clone(), nr, key_panels);
-        let (values, value_stride, value_panel_len) = if in_place(kernel, spec) {
-            (v.as_ptr().wrapping_add(keys.start * v.row_stride() + column), v.row_stride(), nr)
-        } else {
-            pack_values(v, &keys, columns, nr, value_panels);
-            (value_panels.as_ptr(), nr, keys.len() * nr)
-        };
+        let (values, value_stride, value_panel_len) =
+            if values_in_place(kernel, spec, keys.len(), queries.div_ceil(kernel.mr)) {
+                (v.as_ptr().wrapping_add(keys.start * v.row_stride() + column), v.row_stride(), nr)
+            } else {
+                pack_values(v, &keys, columns, nr, value_panels);
+                (value_panels.as_ptr(), nr, keys.len() * nr)
+            };
         let mut tile = ScratchTile::new();
         for (start, rows) in split_rows(queries, kernel.mr) {
             let row = first_query + start;
