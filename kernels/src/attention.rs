@@ -41,7 +41,7 @@ const COPIED_VALUES: usize = 256;
 /// If the number overflows.
 pub fn scratch_len(cpu: &Cpu, spec: &AttentionSpec, max_kv: usize, workers: usize) -> Result<usize, KernelError> {
     let too_large = KernelError::TooLarge { what: "attention scratch", rows: workers, cols: max_kv };
-    let layout = Layout::new(kernel_for(cpu), spec, max_kv).ok_or_else(|| too_large.clone())?;
+    let layout = Layout::new(kernel_for(cpu, spec.head_dim), spec, max_kv).ok_or_else(|| too_large.clone())?;
     layout.len.checked_mul(workers).ok_or(too_large)
 }
 
@@ -76,7 +76,7 @@ pub fn attention(
     let max_q = validate_lengths(cu_q, q.rows())?;
     let max_kv = validate_lengths(cu_kv, k.rows())?;
     expect_eq("sequences of the keys", cu_kv.len(), cu_q.len())?;
-    let kernel = kernel_for(cpu);
+    let kernel = kernel_for(cpu, spec.head_dim);
     let workers = exec.workers();
     let needed = scratch_len(cpu, spec, max_kv, workers)?;
     if scratch.len() < needed {

@@ -24,14 +24,14 @@ unsafe fn tile(t: &Tile) {
 const GROUP: usize = 3;
 
 /// Steps of the reduction between two advances of the base pointers; within, the step is a displacement.
-const UNROLL: usize = Prefetch::PLACES;
+const UNROLL: usize = Prefetch::GROUP;
 
 #[target_feature(enable = "avx2,fma")]
 unsafe fn rows<const R: usize>(t: &Tile) {
     let mut acc: [[__m256; 2]; R] = [[_mm256_setzero_ps(); 2]; R];
     let mut b = t.b;
     let mut a: [*const f32; MR / GROUP] = [t.a, t.a.wrapping_add(GROUP * t.a_stride)];
-    let Prefetch { start: mut prefetch, stride, advance } = t.prefetch;
+    let Prefetch { start: mut prefetch, stride, advance, .. } = t.prefetch;
     for _ in 0..t.k / UNROLL {
         a = a.map(opaque);
         for step in 0..UNROLL {

@@ -18,7 +18,7 @@ mod avx512;
 mod neon;
 
 pub use epilogue::Epilogue;
-pub use microkernel::{MICROKERNELS, MicroKernel, kernel_for};
+pub use microkernel::{MICROKERNELS, MicroKernel, kernel_for, kernels_of};
 pub use pack::{PackedRhs, RhsShape};
 
 pub(crate) use microkernel::{Prefetch, ScratchTile, Tile, split_rows};
@@ -46,8 +46,7 @@ pub fn gemm(
     epilogue: &Epilogue<'_>,
     out: MatMut<'_>,
 ) -> Result<(), KernelError> {
-    let kernel = kernel_for(cpu);
-    rhs.validate(kernel)?;
+    let kernel = rhs.kernel_at(cpu)?;
     expect_eq("columns of the left-hand side", lhs.cols(), rhs.k())?;
     expect_eq("rows of the output", out.rows(), lhs.rows())?;
     expect_eq("columns of the output", out.cols(), rhs.n())?;

@@ -24,9 +24,9 @@ unsafe fn tile(t: &Tile) {
 #[target_feature(enable = "neon")]
 unsafe fn rows<const R: usize>(t: &Tile) {
     let mut acc: [[float32x4_t; 4]; R] = [[vdupq_n_f32(0.0); 4]; R];
-    let Prefetch { start, stride, advance } = t.prefetch;
+    let Prefetch { start, stride, advance, .. } = t.prefetch;
     for kk in 0..t.k {
-        let fetch = start.wrapping_add(kk % Prefetch::PLACES * stride + kk / Prefetch::PLACES * advance);
+        let fetch = start.wrapping_add(kk % Prefetch::GROUP * stride + kk / Prefetch::GROUP * advance);
         // SAFETY: a hint, which reads nothing and never faults.
         unsafe { asm!("prfm pldl2keep, [{0}]", in(reg) fetch, options(readonly, nostack, preserves_flags)) };
         // SAFETY: `k` rows of `nr` values lie at `b`, and `k` values in each row of `a`.

@@ -44,9 +44,24 @@ impl PackedRhs {
         n: usize,
         fill: &(dyn Fn(usize, &mut [f32]) + Sync),
     ) -> Result<PackedRhs, KernelError> {
-        let mut packed = Self::pack_all(cpu, exec, &[RhsShape { k, n }], &|_, row, out| fill(row, out))?;
-        let missing = KernelError::Shape { what: "packed matrices", expected: 1, found: 0 };
-        packed.pop().ok_or(missing)
+        PackedRhs::pack_for(kernel_for(cpu, n), cpu, exec, k, n, fill)
+    }
+
+    /// As [`pack`](PackedRhs::pack), for a microkernel that the caller chooses.
+    ///
+    /// # Errors
+    /// If the packed matrix doesn't fit in memory, or the microkernel isn't one of `cpu`'s level.
+    pub fn pack_for(
+        kernel: &'static MicroKernel,
+        cpu: &Cpu,
+        exec: Exec<'_>,
+        k: usize,
+        n: usize,
+        fill: &(dyn Fn(usize, &mut [f32]) + Sync),
+    ) -> Result<PackedRhs, KernelError> {
+        let mut packed = pack_each(cpu, exec, &[(kernel, RhsShape { k, n })], &|_, row, out| fill(row, out))?;
+        packed[0].kernel_at(cpu)?;
+        Ok(packed.swap_remove(0))
     }
 
     /// Packs all matrices of a model together: one stretch of memory, in huge pages where the system has them, and one round of
@@ -71,42 +86,8 @@ impl PackedRhs {
         shapes: &[RhsShape],
         fill: &(dyn Fn(usize, usize, &mut [f32]) + Sync),
     ) -> Result<Vec<PackedRhs>, KernelError> {
-        let kernel = kernel_for(cpu);
-        let nr = kernel.nr;
-        // Where each matrix starts: values before it, and panels before it.
-        let mut starts = Vec::with_capacity(shapes.len());
-        let (mut values, mut panels) = (0_usize, 0_usize);
-        for &RhsShape { k, n } in shapes {
-            starts.push((values, panels));
-            let own = if k == 0 { 0 } else { n.div_ceil(nr) };
-            let end = k.checked_mul(nr).and_then(|len| len.checked_mul(own)).and_then(|len| len.checked_add(values));
-            values = end.ok_or(KernelError::TooLarge { what: "a packed weight matrix", rows: n, cols: k })?;
-            panels += own;
-        }
-        let mut slab = Slab::zeroed(values)?;
-        let mut matrices: Vec<SharedMat<'_>> = Vec::with_capacity(shapes.len());
-        let mut rest = &mut slab[..];
-        for &RhsShape { k, n } in shapes {
-            let panels = if k == 0 { 0 } else { n.div_ceil(nr) };
-            let (own, after) = rest.split_at_mut(panels * k * nr);
-            matrices.push(MatMut::new(own, panels, k * nr, k * nr)?.shared());
-            rest = after;
-        }
-        exec.for_each(panels, &|_, item| {
-            // The last matrix that starts at or before this panel; one without panels starts where the next does.
-            let matrix = starts.partition_point(|&(_, first)| first <= item) - 1;
-            let panel = item - starts[matrix].1;
-            let RhsShape { k, n } = shapes[matrix];
-            // SAFETY: each item takes the one row that is its panel.
-            let mut target = unsafe { matrices[matrix].rows_mut(panel, 1) };
-            let columns = panel * nr..n.min(panel * nr + nr);
-            pack_panel(cpu, k, nr, columns, &|row, out| fill(matrix, row, out), target.row_mut(0));
-        });
-        let slab = Arc::new(slab);
-        let packed = shapes.iter().zip(&starts);
-        Ok(packed
-            .map(|(&RhsShape { k, n }, &(start, _))| PackedRhs { kernel, k, n, slab: Arc::clone(&slab), start })
-            .collect())
+        let matrices: Vec<_> = shapes.iter().map(|shape| (kernel_for(cpu, shape.n), *shape)).collect();
+        pack_each(cpu, exec, &matrices, fill)
     }
 
     /// Length of the reduction: inputs.
@@ -138,12 +119,13 @@ impl PackedRhs {
         &self.slab[self.start + index * len..][..len]
     }
 
-    /// An error unless `kernel` is what the panels were laid out for.
-    pub(super) fn validate(&self, kernel: &MicroKernel) -> Result<(), KernelError> {
-        if self.kernel.name == kernel.name {
-            Ok(())
+    /// The microkernel that the panels are laid out for; an error unless it is one of `cpu`'s level.
+    pub(super) fn kernel_at(&self, cpu: &Cpu) -> Result<&'static MicroKernel, KernelError> {
+        let used = kernel_for(cpu, self.n);
+        if self.kernel.needs == used.needs {
+            Ok(self.kernel)
         } else {
-            Err(KernelError::Panel { packed: self.kernel.name, used: kernel.name })
+            Err(KernelError::Panel { packed: self.kernel.name, used: used.name })
         }
     }
 }
@@ -152,6 +134,55 @@ impl std::fmt::Debug for PackedRhs {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("PackedRhs").field("kernel", &self.kernel).field("k", &self.k).field("n", &self.n).finish()
     }
+}
+
+/// Packs each matrix for its microkernel.
+fn pack_each(
+    cpu: &Cpu,
+    exec: Exec<'_>,
+    matrices: &[(&'static MicroKernel, RhsShape)],
+    fill: &(dyn Fn(usize, usize, &mut [f32]) + Sync),
+) -> Result<Vec<PackedRhs>, KernelError> {
+    // A matrix without values has no panels.
+    let panels_of = |kernel: &MicroKernel, shape: RhsShape| if shape.k == 0 { 0 } else { shape.n.div_ceil(kernel.nr) };
+    // Where each matrix starts: values before it, and panels before it.
+    let mut starts = Vec::with_capacity(matrices.len());
+    let (mut values, mut panels) = (0_usize, 0_usize);
+    for &(kernel, shape) in matrices {
+        starts.push((values, panels));
+        let own = panels_of(kernel, shape);
+        let len = shape.k.checked_mul(kernel.nr).and_then(|len| len.checked_mul(own));
+        values = len.and_then(|len| len.checked_add(values)).ok_or(KernelError::TooLarge {
+            what: "a packed weight matrix",
+            rows: shape.n,
+            cols: shape.k,
+        })?;
+        panels += own;
+    }
+    let mut slab = Slab::zeroed(values)?;
+    let mut targets: Vec<SharedMat<'_>> = Vec::with_capacity(matrices.len());
+    let mut rest = &mut slab[..];
+    for &(kernel, shape) in matrices {
+        let (panels, len) = (panels_of(kernel, shape), shape.k * kernel.nr);
+        let (own, after) = rest.split_at_mut(panels * len);
+        targets.push(MatMut::new(own, panels, len, len)?.shared());
+        rest = after;
+    }
+    exec.for_each(panels, &|_, item| {
+        // The last matrix that starts at or before this panel; one without panels starts where the next does.
+        let matrix = starts.partition_point(|&(_, first)| first <= item) - 1;
+        let panel = item - starts[matrix].1;
+        let (kernel, RhsShape { k, n }) = matrices[matrix];
+        // SAFETY: each item takes the one row that is its panel.
+        let mut target = unsafe { targets[matrix].rows_mut(panel, 1) };
+        let columns = panel * kernel.nr..n.min((panel + 1) * kernel.nr);
+        pack_panel(cpu, k, kernel.nr, columns, &|row, out| fill(matrix, row, out), target.row_mut(0));
+    });
+    let slab = Arc::new(slab);
+    let packed = |(&(kernel, RhsShape { k, n }), &(start, _)): (&(&'static MicroKernel, RhsShape), &(usize, usize))| {
+        PackedRhs { kernel, k, n, slab: Arc::clone(&slab), start }
+    };
+    Ok(matrices.iter().zip(&starts).map(packed).collect())
 }
 
 /// Rows that are transposed together: one cache line of the target.
