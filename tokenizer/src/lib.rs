@@ -36,6 +36,7 @@ mod normalized;
 mod normalizers;
 mod options;
 mod pipeline;
+mod pool;
 mod pre_tokenizers;
 mod processors;
 mod special_tokens;

@@ -2,10 +2,13 @@
 
 mod bert;
 mod split;
+mod splits;
 mod whitespace;
 
 pub(crate) use split::Behavior;
+pub(crate) use splits::Splits;
 
+use crate::normalized::{Alignment, Normalized};
 use crate::unicode::class;
 
 /// A word: bytes of the normalized text.
@@ -26,33 +29,21 @@ pub(crate) enum PreTokenizer {
 }
 
 impl PreTokenizer {
-    /// Appends the words of `text[within.start..within.end]`; none of them is empty.
-    pub(crate) fn split(&self, text: &str, within: Word, words: &mut Vec<Word>) {
+    /// Splits the words of `splits` further, and rewrites them where this pre-tokenizer does that. `normalized` is the
+    /// text that `splits` began with.
+    pub(crate) fn apply<A: Alignment>(&self, normalized: &Normalized<A>, splits: &mut Splits<A>) {
         match self {
-            PreTokenizer::Bert => bert::split(text, within, words),
-            PreTokenizer::Whitespace => whitespace::split(text, within, words),
-            PreTokenizer::WhitespaceSplit => {
+            PreTokenizer::Bert => splits.split(normalized, bert::split),
+            PreTokenizer::Whitespace => splits.split(normalized, whitespace::split),
+            PreTokenizer::WhitespaceSplit => splits.split(normalized, |text, within, words| {
                 let is_space = |c| class(c).is_whitespace();
                 split::split(text, within, is_space, Behavior::Removed, words);
-            }
-            PreTokenizer::Punctuation(behavior) => {
+            }),
+            PreTokenizer::Punctuation(behavior) => splits.split(normalized, |text, within, words| {
                 let is_punctuation = |c| class(c).is_punctuation();
                 split::split(text, within, is_punctuation, *behavior, words);
-            }
-            PreTokenizer::Sequence(steps) => in_sequence(steps, text, within, words),
+            }),
+            PreTokenizer::Sequence(steps) => steps.iter().for_each(|step| step.apply(normalized, splits)),
         }
     }
-}
-
-fn in_sequence(steps: &[PreTokenizer], text: &str, within: Word, words: &mut Vec<Word>) {
-    let mut before = vec![within];
-    let mut after = Vec::new();
-    for step in steps {
-        after.clear();
-        for &word in &before {
-            step.split(text, word, &mut after);
-        }
-        std::mem::swap(&mut before, &mut after);
-    }
-    words.extend(before);
 }

@@ -5,7 +5,7 @@ use crate::added_vocabulary::{AddedVocabulary, Piece};
 use crate::models::{Model, TokenSink};
 use crate::normalized::{Alignment, NoSpans, Normalized, Original, Source, Span, Spans};
 use crate::normalizers::Normalizer;
-use crate::pre_tokenizers::{PreTokenizer, Word};
+use crate::pre_tokenizers::{PreTokenizer, Splits, Word};
 
 /// The first length of a text that 32-bit spans can't hold.
 const TEXT_LIMIT: usize = u32::MAX as usize;
@@ -59,6 +59,25 @@ impl Collector for Vec<u32> {
     }
 }
 
+/// A shorter way to the ids for a combination of components that many models share, chosen once, at load.
+#[derive(Debug)]
+pub(crate) enum FastPath {
+    /// Through every component, one after the other.
+    None,
+}
+
+impl FastPath {
+    /// The one that gives the same ids as these components.
+    fn choose(
+        _added: &AddedVocabulary,
+        _normalizer: Option<&Normalizer>,
+        _pre_tokenizer: Option<&PreTokenizer>,
+        _model: &Model,
+    ) -> Self {
+        FastPath::None
+    }
+}
+
 /// The components that turn a text into tokens, in the order of their work.
 #[derive(Debug)]
 pub(crate) struct Pipeline {
@@ -66,9 +85,20 @@ pub(crate) struct Pipeline {
     pub(crate) normalizer: Option<Normalizer>,
     pub(crate) pre_tokenizer: Option<PreTokenizer>,
     pub(crate) model: Model,
+    fast: FastPath,
 }
 
 impl Pipeline {
+    pub(crate) fn new(
+        added: AddedVocabulary,
+        normalizer: Option<Normalizer>,
+        pre_tokenizer: Option<PreTokenizer>,
+        model: Model,
+    ) -> Self {
+        let fast = FastPath::choose(&added, normalizer.as_ref(), pre_tokenizer.as_ref(), &model);
+        Pipeline { added, normalizer, pre_tokenizer, model, fast }
+    }
+
     /// The tokens of `text` with their spans and words.
     pub(crate) fn tokens(&self, text: &str) -> Result<Tokens, TokenizerError> {
         let mut tokens = Tokens::default();
@@ -78,7 +108,9 @@ impl Pipeline {
 
     /// Appends the ids of `text`. Allocates a few buffers per call, nothing per word.
     pub(crate) fn ids(&self, text: &str, ids: &mut Vec<u32>) -> Result<(), TokenizerError> {
-        self.run::<NoSpans, _>(text, ids)
+        match &self.fast {
+            FastPath::None => self.run::<NoSpans, _>(text, ids),
+        }
     }
 
     fn run<A: Alignment, C: Collector>(&self, text: &str, out: &mut C) -> Result<(), TokenizerError> {
@@ -91,7 +123,7 @@ impl Pipeline {
             pipeline: self,
             normalized: Normalized::<A>::default(),
             pieces: Vec::new(),
-            words: Vec::new(),
+            splits: Splits::default(),
             word: 0,
             out,
         };
@@ -111,7 +143,7 @@ struct Run<'a, A, C> {
     pipeline: &'a Pipeline,
     normalized: Normalized<A>,
     pieces: Vec<Piece>,
-    words: Vec<Word>,
+    splits: Splits<A>,
     word: u32,
     out: &'a mut C,
 }
@@ -146,14 +178,14 @@ impl<A: Alignment, C: Collector> Run<'_, A, C> {
 
     /// A stretch of normalized text between added tokens.
     fn words(&mut self, within: Word) {
-        self.words.clear();
-        let text = self.normalized.text();
-        match &self.pipeline.pre_tokenizer {
-            Some(pre_tokenizer) => pre_tokenizer.split(text, within, &mut self.words),
-            None => self.words.push(within),
+        self.splits.begin(within);
+        if let Some(pre_tokenizer) = &self.pipeline.pre_tokenizer {
+            pre_tokenizer.apply(&self.normalized, &mut self.splits);
         }
-        for word in &self.words {
-            let mut placed = Placed { normalized: &self.normalized, base: word.start, word: self.word, out: self.out };
+        let normalized = self.splits.text(&self.normalized);
+        let text = normalized.text();
+        for word in self.splits.words() {
+            let mut placed = Placed { normalized, base: word.start, word: self.word, out: self.out };
             let model = &self.pipeline.model;
             model.tokenize(&text[word.start..word.end], &mut placed);
             self.word += 1;
