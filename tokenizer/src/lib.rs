@@ -26,6 +26,7 @@
 
 mod added_vocabulary;
 mod batch;
+mod byte_alphabet;
 mod char_offsets;
 mod decoders;
 mod encoding;

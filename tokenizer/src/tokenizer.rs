@@ -11,7 +11,7 @@ use crate::encoding::Encoding;
 use crate::formats;
 use crate::options::{DecodeOptions, EncodeOptions, Input, Padding, PaddingLength, Side, Truncation};
 use crate::pipeline::Pipeline;
-use crate::processors::{PostProcessor, TemplatePiece, Windowed};
+use crate::processors::{PostProcessor, TemplatePiece, Trimmer, Windowed};
 use crate::special_tokens::SpecialTokens;
 use crate::truncation::{rooms, windows};
 
@@ -325,8 +325,12 @@ impl Tokenizer {
             sequences.push((&first, whole(length.0)));
             sequences.extend(second.iter().map(|tokens| (tokens, whole(tokens.0.len()))));
         }
-        let sequences: Vec<Windowed> =
-            sequences.into_iter().map(|(tokens, windows)| Windowed { tokens, windows }).collect();
+        let texts = [input.text, input.pair.unwrap_or_default()];
+        let windowed = sequences.into_iter().zip(texts).map(|((tokens, windows), text)| {
+            let trimmer = self.processor.trim.map(|trim| Trimmer { trim, text, pipeline: &self.pipeline });
+            Windowed { tokens, windows, trimmer }
+        });
+        let sequences: Vec<Windowed> = windowed.collect();
         template.apply(&sequences, options.add_special_tokens)
     }
 

@@ -1,8 +1,11 @@
 //! From tokens back to text: one file per decoder.
 
+mod bpe;
+mod byte_level;
 mod clean_up;
 mod wordpiece;
 
+pub(crate) use bpe::BpeDecoder;
 pub(crate) use clean_up::clean_up;
 pub(crate) use wordpiece::WordPieceDecoder;
 
@@ -11,6 +14,8 @@ pub(crate) use wordpiece::WordPieceDecoder;
 pub(crate) enum Decoder {
     /// No decoder: tokens joined by spaces.
     Spaces,
+    Bpe(BpeDecoder),
+    ByteLevel,
     WordPiece(WordPieceDecoder),
 }
 
@@ -19,6 +24,8 @@ impl Decoder {
     pub(crate) fn decode<'a>(&self, tokens: impl Iterator<Item = &'a str>) -> String {
         match self {
             Decoder::Spaces => join_with_spaces(tokens),
+            Decoder::Bpe(decoder) => decoder.decode(tokens),
+            Decoder::ByteLevel => byte_level::decode(tokens),
             Decoder::WordPiece(decoder) => decoder.decode(tokens),
         }
     }

@@ -2,6 +2,7 @@
 
 pub(crate) mod folder;
 mod json;
+mod merges;
 mod side_files;
 pub(crate) mod tokenizer_json;
 pub(crate) mod vocab_txt;

@@ -7,6 +7,7 @@ pub(crate) use bert::BertNormalizer;
 pub(crate) use strip::Strip;
 
 use crate::normalized::{Alignment, Normalized, Source};
+use crate::pre_tokenizers::{Word, write_bytes};
 use crate::unicode::forms::{composed, decomposed};
 use crate::unicode::{Mapping, class, lowercase};
 
@@ -14,6 +15,7 @@ use crate::unicode::{Mapping, class, lowercase};
 #[derive(Debug)]
 pub(crate) enum Normalizer {
     Bert(BertNormalizer),
+    ByteLevel,
     Lowercase,
     Nfd,
     Nfkd,
@@ -29,6 +31,10 @@ impl Normalizer {
     pub(crate) fn normalize<S: Source, A: Alignment>(&self, source: &S, out: &mut Normalized<A>) {
         match self {
             Normalizer::Bert(bert) => bert.normalize(source, out),
+            Normalizer::ByteLevel => {
+                let whole = Word { start: 0, end: source.text().len() };
+                write_bytes(source, whole, out);
+            }
             Normalizer::Lowercase => lowercased(source, out),
             Normalizer::Nfd => decomposed(source, Mapping::Canonical, out),
             Normalizer::Nfkd => decomposed(source, Mapping::Compatibility, out),

@@ -2,7 +2,7 @@
 
 use crate::TokenizerError;
 use crate::added_vocabulary::{AddedVocabulary, Piece};
-use crate::models::{Model, TokenSink};
+use crate::models::{Model, ModelScratch, TokenSink};
 use crate::normalized::{Alignment, NoSpans, Normalized, Original, Source, Span, Spans};
 use crate::normalizers::Normalizer;
 use crate::pre_tokenizers::{PreTokenizer, Splits, Word};
@@ -124,6 +124,7 @@ impl Pipeline {
             normalized: Normalized::<A>::default(),
             pieces: Vec::new(),
             splits: Splits::default(),
+            scratch: ModelScratch::default(),
             word: 0,
             out,
         };
@@ -131,7 +132,7 @@ impl Pipeline {
             let original = Original { text: &text[piece.start..piece.end], base: piece.start };
             match piece.added {
                 Some(id) => run.added(id, original.span(0, original.text.len())),
-                None => run.stretch(&original),
+                None => run.stretch(&original)?,
             }
         }
         Ok(())
@@ -144,6 +145,7 @@ struct Run<'a, A, C> {
     normalized: Normalized<A>,
     pieces: Vec<Piece>,
     splits: Splits<A>,
+    scratch: ModelScratch,
     word: u32,
     out: &'a mut C,
 }
@@ -156,7 +158,7 @@ impl<A: Alignment, C: Collector> Run<'_, A, C> {
     }
 
     /// A stretch of text between added tokens.
-    fn stretch(&mut self, original: &Original) {
+    fn stretch(&mut self, original: &Original) -> Result<(), TokenizerError> {
         self.normalized.clear();
         self.normalized.reserve(original.text.len());
         match &self.pipeline.normalizer {
@@ -170,26 +172,28 @@ impl<A: Alignment, C: Collector> Run<'_, A, C> {
         for &Piece { start, end, added } in &pieces {
             match added {
                 Some(id) => self.added(id, self.normalized.original(start, end)),
-                None => self.words(Word { start, end }),
+                None => self.words(Word { start, end })?,
             }
         }
         self.pieces = pieces;
+        Ok(())
     }
 
     /// A stretch of normalized text between added tokens.
-    fn words(&mut self, within: Word) {
+    fn words(&mut self, within: Word) -> Result<(), TokenizerError> {
         self.splits.begin(within);
         if let Some(pre_tokenizer) = &self.pipeline.pre_tokenizer {
-            pre_tokenizer.apply(&self.normalized, &mut self.splits);
+            pre_tokenizer.apply(&self.normalized, &mut self.splits)?;
         }
         let normalized = self.splits.text(&self.normalized);
         let text = normalized.text();
         for word in self.splits.words() {
             let mut placed = Placed { normalized, base: word.start, word: self.word, out: self.out };
             let model = &self.pipeline.model;
-            model.tokenize(&text[word.start..word.end], &mut placed);
+            model.tokenize(&text[word.start..word.end], &mut self.scratch, &mut placed)?;
             self.word += 1;
         }
+        Ok(())
     }
 }
 

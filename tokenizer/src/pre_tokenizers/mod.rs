@@ -1,13 +1,20 @@
 //! How normalized text is split into words: one file per way of splitting.
 
 mod bert;
+mod byte_level;
+mod pattern;
+mod scanner;
 mod split;
 mod splits;
 mod whitespace;
 
-pub(crate) use split::Behavior;
+pub(crate) use byte_level::{ByteLevel, write_bytes};
+pub(crate) use pattern::Pattern;
+pub(crate) use scanner::Scanner;
+pub(crate) use split::{Behavior, Split};
 pub(crate) use splits::Splits;
 
+use crate::TokenizerError;
 use crate::normalized::{Alignment, Normalized};
 use crate::unicode::class;
 
@@ -22,6 +29,8 @@ pub(crate) struct Word {
 #[derive(Debug)]
 pub(crate) enum PreTokenizer {
     Bert,
+    ByteLevel(ByteLevel),
+    Split(Split),
     Whitespace,
     WhitespaceSplit,
     Punctuation(Behavior),
@@ -30,10 +39,16 @@ pub(crate) enum PreTokenizer {
 
 impl PreTokenizer {
     /// Splits the words of `splits` further, and rewrites them where this pre-tokenizer does that. `normalized` is the
-    /// text that `splits` began with.
-    pub(crate) fn apply<A: Alignment>(&self, normalized: &Normalized<A>, splits: &mut Splits<A>) {
+    /// text that `splits` began with. Fails where a regular expression gives up.
+    pub(crate) fn apply<A: Alignment>(
+        &self,
+        normalized: &Normalized<A>,
+        splits: &mut Splits<A>,
+    ) -> Result<(), TokenizerError> {
         match self {
             PreTokenizer::Bert => splits.split(normalized, bert::split),
+            PreTokenizer::ByteLevel(byte_level) => byte_level.apply(normalized, splits)?,
+            PreTokenizer::Split(split) => split.apply(normalized, splits)?,
             PreTokenizer::Whitespace => splits.split(normalized, whitespace::split),
             PreTokenizer::WhitespaceSplit => splits.split(normalized, |text, within, words| {
                 let is_space = |c| class(c).is_whitespace();
@@ -43,7 +58,8 @@ impl PreTokenizer {
                 let is_punctuation = |c| class(c).is_punctuation();
                 split::split(text, within, is_punctuation, *behavior, words);
             }),
-            PreTokenizer::Sequence(steps) => steps.iter().for_each(|step| step.apply(normalized, splits)),
+            PreTokenizer::Sequence(steps) => steps.iter().try_for_each(|step| step.apply(normalized, splits))?,
         }
+        Ok(())
     }
 }

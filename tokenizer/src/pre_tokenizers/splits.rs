@@ -1,6 +1,7 @@
 //! The words of a text while pre-tokenizers split and rewrite them.
 
 use super::Word;
+use crate::TokenizerError;
 use crate::normalized::{Alignment, Normalized, Source};
 
 /// Words, and the text they lie in: the normalized text, until a pre-tokenizer rewrites it.
@@ -35,12 +36,27 @@ impl<A: Alignment> Splits<A> {
 
     /// Splits each word. `split` appends the non-empty parts of `text[word.start..word.end]`.
     pub(super) fn split(&mut self, normalized: &Normalized<A>, split: impl Fn(&str, Word, &mut Vec<Word>)) {
+        let infallible = |text: &str, word, words: &mut Vec<Word>| -> Result<(), TokenizerError> {
+            split(text, word, words);
+            Ok(())
+        };
+        // It can't fail, so there is nothing to pass on.
+        let _ = self.try_split(normalized, infallible);
+    }
+
+    /// As [`split`](Self::split), where splitting may fail.
+    pub(super) fn try_split(
+        &mut self,
+        normalized: &Normalized<A>,
+        split: impl Fn(&str, Word, &mut Vec<Word>) -> Result<(), TokenizerError>,
+    ) -> Result<(), TokenizerError> {
         let text = self.rewritten.as_ref().unwrap_or(normalized).text();
         self.next_words.clear();
         for &word in &self.words {
-            split(text, word, &mut self.next_words);
+            split(text, word, &mut self.next_words)?;
         }
         std::mem::swap(&mut self.words, &mut self.next_words);
+        Ok(())
     }
 
     /// Rewrites each word. `rewrite` appends to the new text what becomes of `source[word.start..word.end]`, and the

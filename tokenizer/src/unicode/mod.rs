@@ -6,8 +6,13 @@
 //! don't move when the Rust toolchain does.
 
 pub(crate) mod forms;
+mod regex_class;
+#[rustfmt::skip]
+mod regex_tables;
 #[rustfmt::skip]
 mod tables;
+
+pub(crate) use regex_class::RegexClass;
 
 use tables::{
     CANONICAL_BLOCKS, CANONICAL_CHARS, CANONICAL_ENDS, CANONICAL_NUMBERS, CLASS_BLOCKS, CLASS_NUMBERS, CLASSES,

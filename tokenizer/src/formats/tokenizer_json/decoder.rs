@@ -5,9 +5,14 @@ use serde_json::value::RawValue;
 
 use super::JsonFile;
 use crate::TokenizerError;
-use crate::decoders::{Decoder, WordPieceDecoder};
+use crate::decoders::{BpeDecoder, Decoder, WordPieceDecoder};
 
-const SUPPORTED: &str = "WordPiece";
+const SUPPORTED: &str = "BPEDecoder, ByteLevel, WordPiece";
+
+#[derive(Deserialize)]
+struct BpeFields {
+    suffix: String,
+}
 
 #[derive(Deserialize)]
 struct WordPieceFields {
@@ -21,6 +26,11 @@ pub(super) fn parse<'a>(file: &JsonFile<'a>, raw: Option<&'a RawValue>) -> Resul
         return Ok(Decoder::Spaces);
     };
     match &*file.required_kind(raw, path)? {
+        "BPEDecoder" => {
+            let BpeFields { suffix } = file.part(raw, path)?;
+            Ok(Decoder::Bpe(BpeDecoder { suffix }))
+        }
+        "ByteLevel" => Ok(Decoder::ByteLevel),
         "WordPiece" => {
             let WordPieceFields { prefix, cleanup } = file.part(raw, path)?;
             Ok(Decoder::WordPiece(WordPieceDecoder { prefix, cleanup }))

@@ -7,7 +7,7 @@ use super::{JsonFile, MAX_DEPTH};
 use crate::TokenizerError;
 use crate::normalizers::{BertNormalizer, Normalizer, Strip};
 
-const SUPPORTED: &str = "BertNormalizer, Lowercase, NFC, NFD, NFKC, NFKD, Sequence, Strip, StripAccents";
+const SUPPORTED: &str = "BertNormalizer, ByteLevel, Lowercase, NFC, NFD, NFKC, NFKD, Sequence, Strip, StripAccents";
 
 #[derive(Deserialize)]
 struct BertFields {
@@ -48,6 +48,7 @@ pub(super) fn parse<'a>(
                 fields.lowercase,
             ))
         }
+        "ByteLevel" => Normalizer::ByteLevel,
         "Lowercase" => Normalizer::Lowercase,
         "NFC" => Normalizer::Nfc,
         "NFD" => Normalizer::Nfd,

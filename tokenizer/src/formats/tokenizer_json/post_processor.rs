@@ -7,10 +7,10 @@ use serde_json::value::RawValue;
 
 use super::JsonFile;
 use crate::TokenizerError;
-use crate::processors::{PostProcessor, Template, TemplatePiece};
+use crate::processors::{PostProcessor, Template, TemplatePiece, Trim};
 
 const PATH: &str = "$.post_processor";
-const SUPPORTED: &str = "BertProcessing, TemplateProcessing";
+const SUPPORTED: &str = "BertProcessing, ByteLevel, RobertaProcessing, TemplateProcessing";
 
 /// Special tokens of one template; real ones have a handful. A token of a template may stand for many ids, so that
 /// a small file could ask for any number of them.
@@ -20,6 +20,26 @@ const MAX_SPECIAL_TOKENS: usize = 4096;
 struct BertFields {
     sep: (String, u32),
     cls: (String, u32),
+}
+
+#[derive(Deserialize)]
+struct ByteLevelFields {
+    add_prefix_space: bool,
+    trim_offsets: bool,
+}
+
+impl ByteLevelFields {
+    fn trim(&self) -> Option<Trim> {
+        self.trim_offsets.then_some(Trim { add_prefix_space: self.add_prefix_space })
+    }
+}
+
+#[derive(Deserialize)]
+struct RobertaFields {
+    sep: (String, u32),
+    cls: (String, u32),
+    #[serde(flatten)]
+    byte_level: ByteLevelFields,
 }
 
 #[derive(Deserialize)]
@@ -53,6 +73,14 @@ pub(super) fn parse<'a>(file: &JsonFile<'a>, raw: &'a RawValue) -> Result<PostPr
             let fields: BertFields = file.part(raw, PATH)?;
             Ok(PostProcessor::bert(fields.cls.1, fields.sep.1))
         }
+        "ByteLevel" => {
+            let fields: ByteLevelFields = file.part(raw, PATH)?;
+            Ok(PostProcessor { trim: fields.trim(), ..PostProcessor::default() })
+        }
+        "RobertaProcessing" => {
+            let fields: RobertaFields = file.part(raw, PATH)?;
+            Ok(PostProcessor::roberta(fields.cls.1, fields.sep.1, fields.byte_level.trim()))
+        }
         "TemplateProcessing" => {
             let fields: TemplateFields = file.part(raw, PATH)?;
             for (name, token) in &fields.special_tokens {
@@ -67,6 +95,7 @@ pub(super) fn parse<'a>(file: &JsonFile<'a>, raw: &'a RawValue) -> Result<PostPr
             Ok(PostProcessor {
                 single: template(file, "single", &fields.single, &fields.special_tokens)?,
                 pair: template(file, "pair", &fields.pair, &fields.special_tokens)?,
+                trim: None,
             })
         }
         other => Err(file.unsupported(PATH, "a post-processor", other, SUPPORTED)),
