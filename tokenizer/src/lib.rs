@@ -29,6 +29,7 @@ mod batch;
 mod byte_alphabet;
 mod char_offsets;
 mod decoders;
+mod double_array;
 mod encoding;
 mod error;
 mod formats;
