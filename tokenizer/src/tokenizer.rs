@@ -195,7 +195,7 @@ impl Tokenizer {
     /// Turns ids back into a text. Ids that the tokenizer doesn't have are left out, as the reference does.
     ///
     /// # Errors
-    /// None so far; decoders that can fail are to come.
+    /// When a regular expression of the decoder gives up.
     pub fn decode(&self, ids: &[u32], options: &DecodeOptions) -> Result<String, TokenizerError> {
         let tokens = ids.iter().filter_map(|&id| {
             let token = match self.pipeline.added.decoded(id) {
@@ -205,7 +205,7 @@ impl Tokenizer {
             let skipped = options.skip_special_tokens && self.pipeline.added.is_special(token);
             (!skipped).then_some(token)
         });
-        let text = self.decoder.decode(tokens);
+        let text = self.decoder.decode(tokens)?;
         match options.clean_up.or(self.clean_up) {
             Some(true) => Ok(clean_up(&text)),
             _ => Ok(text),

@@ -1,5 +1,6 @@
 //! The files that tokenizers are published in: one file per format.
 
+mod base64;
 pub(crate) mod folder;
 mod json;
 mod merges;

@@ -162,7 +162,7 @@ impl<A: Alignment, C: Collector> Run<'_, A, C> {
         self.normalized.clear();
         self.normalized.reserve(original.text.len());
         match &self.pipeline.normalizer {
-            Some(normalizer) => normalizer.normalize(original, &mut self.normalized),
+            Some(normalizer) => normalizer.normalize(original, &mut self.normalized)?,
             None => self.normalized.copy(original),
         }
         let mut pieces = std::mem::take(&mut self.pieces);

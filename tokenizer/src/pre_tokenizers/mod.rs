@@ -2,6 +2,7 @@
 
 mod bert;
 mod byte_level;
+mod metaspace;
 mod pattern;
 mod scanner;
 mod split;
@@ -9,6 +10,7 @@ mod splits;
 mod whitespace;
 
 pub(crate) use byte_level::{ByteLevel, write_bytes};
+pub(crate) use metaspace::{Metaspace, PrependScheme};
 pub(crate) use pattern::Pattern;
 pub(crate) use scanner::Scanner;
 pub(crate) use split::{Behavior, Split};
@@ -30,6 +32,7 @@ pub(crate) struct Word {
 pub(crate) enum PreTokenizer {
     Bert,
     ByteLevel(ByteLevel),
+    Metaspace(Metaspace),
     Split(Split),
     Whitespace,
     WhitespaceSplit,
@@ -48,6 +51,7 @@ impl PreTokenizer {
         match self {
             PreTokenizer::Bert => splits.split(normalized, bert::split),
             PreTokenizer::ByteLevel(byte_level) => byte_level.apply(normalized, splits)?,
+            PreTokenizer::Metaspace(metaspace) => metaspace.apply(normalized, splits),
             PreTokenizer::Split(split) => split.apply(normalized, splits)?,
             PreTokenizer::Whitespace => splits.split(normalized, whitespace::split),
             PreTokenizer::WhitespaceSplit => splits.split(normalized, |text, within, words| {

@@ -3,11 +3,13 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::pattern::PatternFields;
 use super::{JsonFile, MAX_DEPTH};
 use crate::TokenizerError;
-use crate::pre_tokenizers::{Behavior, ByteLevel, Pattern, PreTokenizer, Split};
+use crate::pre_tokenizers::{Behavior, ByteLevel, Metaspace, PreTokenizer, PrependScheme, Split};
 
-const SUPPORTED: &str = "BertPreTokenizer, ByteLevel, Punctuation, Sequence, Split, Whitespace, WhitespaceSplit";
+const SUPPORTED: &str =
+    "BertPreTokenizer, ByteLevel, Metaspace, Punctuation, Sequence, Split, Whitespace, WhitespaceSplit";
 
 #[derive(Deserialize)]
 enum BehaviorName {
@@ -38,9 +40,39 @@ struct ByteLevelFields {
 }
 
 #[derive(Deserialize)]
-enum PatternFields {
-    String(String),
-    Regex(String),
+enum PrependSchemeName {
+    #[serde(rename = "always")]
+    Always,
+    #[serde(rename = "first")]
+    First,
+    #[serde(rename = "never")]
+    Never,
+}
+
+/// Of the pre-tokenizer and of the decoder.
+#[derive(Deserialize)]
+pub(super) struct MetaspaceFields {
+    replacement: char,
+    /// What files of before the schemes say.
+    add_prefix_space: Option<bool>,
+    prepend_scheme: Option<PrependSchemeName>,
+    split: Option<bool>,
+}
+
+impl MetaspaceFields {
+    pub(super) fn parse<'a>(file: &JsonFile<'a>, raw: &'a RawValue, path: &str) -> Result<Metaspace, TokenizerError> {
+        let fields: MetaspaceFields = file.part(raw, path)?;
+        let prepend_scheme = match (fields.prepend_scheme, fields.add_prefix_space) {
+            (Some(PrependSchemeName::Never), _) | (None, Some(false)) => PrependScheme::Never,
+            (Some(_), Some(false)) => {
+                let expected = "the scheme \"never\" where add_prefix_space is false";
+                return Err(file.invalid(&format!("{path}.prepend_scheme"), expected, "another"));
+            }
+            (Some(PrependSchemeName::First), _) => PrependScheme::First,
+            (Some(PrependSchemeName::Always) | None, _) => PrependScheme::Always,
+        };
+        Ok(Metaspace { replacement: fields.replacement, prepend_scheme, split: fields.split.unwrap_or(true) })
+    }
 }
 
 #[derive(Deserialize)]
@@ -77,6 +109,7 @@ pub(super) fn parse<'a>(
             let use_regex = fields.use_regex.unwrap_or(true);
             PreTokenizer::ByteLevel(ByteLevel { add_prefix_space: fields.add_prefix_space, use_regex })
         }
+        "Metaspace" => PreTokenizer::Metaspace(MetaspaceFields::parse(file, raw, path)?),
         "Whitespace" => PreTokenizer::Whitespace,
         "WhitespaceSplit" => PreTokenizer::WhitespaceSplit,
         "Punctuation" => {
@@ -85,14 +118,7 @@ pub(super) fn parse<'a>(
         }
         "Split" => {
             let fields: SplitFields = file.part(raw, path)?;
-            let pattern = match fields.pattern {
-                PatternFields::String(text) => Pattern::literal(text),
-                PatternFields::Regex(expression) => Pattern::regex(&expression),
-            };
-            let pattern = pattern.map_err(|message| {
-                let expected = "an expression in the syntax of Oniguruma without \\K and absent operators";
-                file.invalid(&format!("{path}.pattern"), expected, message)
-            })?;
+            let pattern = fields.pattern.compile(file, path)?;
             PreTokenizer::Split(Split { pattern, behavior: fields.behavior.into(), invert: fields.invert })
         }
         "Sequence" => {
