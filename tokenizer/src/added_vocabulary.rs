@@ -154,6 +154,11 @@ impl AddedVocabulary {
         }
     }
 
+    /// Whether any token is looked for in normalized text.
+    pub(crate) fn looks_in_normalized(&self) -> bool {
+        self.in_normalized.is_some()
+    }
+
     pub(crate) fn tokens(&self) -> &[AddedToken] {
         &self.tokens
     }

@@ -75,6 +75,18 @@ impl DoubleArray {
         walked.filter_map(|(len, value)| Some((len, value?)))
     }
 
+    /// The base of the root.
+    pub(crate) fn root_base(&self) -> u32 {
+        self.units.first().map_or(0, Unit::base)
+    }
+
+    /// The base and the value (`u32::MAX` for none) of the child that `byte` leads to from a node with this base.
+    #[inline]
+    pub(crate) fn child(&self, base: u32, byte: u8) -> Option<(u32, u32)> {
+        let unit = self.units.get((base ^ u32::from(byte)) as usize)?;
+        (unit.label() == byte).then_some((unit.base(), unit.value))
+    }
+
     /// The value of exactly this key.
     pub(crate) fn get(&self, key: &[u8]) -> Option<u32> {
         key.iter().try_fold(self.root(), |cursor, &byte| cursor.step(byte))?.value()

@@ -157,6 +157,11 @@ impl Vocabulary {
         self.entries.len()
     }
 
+    /// Bytes of all tokens together.
+    pub(crate) fn text_len(&self) -> usize {
+        self.text.len()
+    }
+
     pub(crate) fn entries(&self) -> Range<u32> {
         0..self.entries.len() as u32
     }

@@ -1,5 +1,8 @@
 //! From a text to its tokens: added tokens, normalizer, pre-tokenizer, model.
 
+mod bert;
+mod word_table;
+
 use crate::TokenizerError;
 use crate::added_vocabulary::{AddedVocabulary, Piece};
 use crate::models::{Model, ModelScratch, TokenSink};
@@ -64,16 +67,20 @@ impl Collector for Vec<u32> {
 pub(crate) enum FastPath {
     /// Through every component, one after the other.
     None,
+    Bert(Box<bert::BertPath>),
 }
 
 impl FastPath {
     /// The one that gives the same ids as these components.
     fn choose(
-        _added: &AddedVocabulary,
-        _normalizer: Option<&Normalizer>,
-        _pre_tokenizer: Option<&PreTokenizer>,
-        _model: &Model,
+        added: &AddedVocabulary,
+        normalizer: Option<&Normalizer>,
+        pre_tokenizer: Option<&PreTokenizer>,
+        model: &Model,
     ) -> Self {
+        if let Some(path) = bert::BertPath::new(added, normalizer, pre_tokenizer, model) {
+            return FastPath::Bert(Box::new(path));
+        }
         FastPath::None
     }
 }
@@ -108,26 +115,25 @@ impl Pipeline {
 
     /// Appends the ids of `text`. Allocates a few buffers per call, nothing per word.
     pub(crate) fn ids(&self, text: &str, ids: &mut Vec<u32>) -> Result<(), TokenizerError> {
+        check_length(text)?;
         match &self.fast {
             FastPath::None => self.run::<NoSpans, _>(text, ids),
+            FastPath::Bert(path) => {
+                path.ids(&self.added, text, |stretch, ids| self.stretch_ids(stretch, ids), ids)
+            }
         }
     }
 
+    /// Appends the ids of a stretch without added tokens, by way of every component.
+    fn stretch_ids(&self, stretch: &str, ids: &mut Vec<u32>) -> Result<(), TokenizerError> {
+        Run::<NoSpans, _>::new(self, ids).stretch(&Original { text: stretch, base: 0 })
+    }
+
     fn run<A: Alignment, C: Collector>(&self, text: &str, out: &mut C) -> Result<(), TokenizerError> {
-        if text.len() >= TEXT_LIMIT {
-            return Err(TokenizerError::TextTooLong { bytes: text.len(), limit: TEXT_LIMIT });
-        }
+        check_length(text)?;
         let mut pieces = Vec::new();
         self.added.split_text(text, &mut pieces);
-        let mut run = Run {
-            pipeline: self,
-            normalized: Normalized::<A>::default(),
-            pieces: Vec::new(),
-            splits: Splits::default(),
-            scratch: ModelScratch::default(),
-            word: 0,
-            out,
-        };
+        let mut run = Run::<A, C>::new(self, out);
         for piece in pieces {
             let original = Original { text: &text[piece.start..piece.end], base: piece.start };
             match piece.added {
@@ -136,6 +142,13 @@ impl Pipeline {
             }
         }
         Ok(())
+    }
+}
+
+fn check_length(text: &str) -> Result<(), TokenizerError> {
+    match text.len() {
+        bytes if bytes >= TEXT_LIMIT => Err(TokenizerError::TextTooLong { bytes, limit: TEXT_LIMIT }),
+        _ => Ok(()),
     }
 }
 
@@ -150,7 +163,13 @@ struct Run<'a, A, C> {
     out: &'a mut C,
 }
 
-impl<A: Alignment, C: Collector> Run<'_, A, C> {
+impl<'a, A: Alignment, C: Collector> Run<'a, A, C> {
+    fn new(pipeline: &'a Pipeline, out: &'a mut C) -> Self {
+        let normalized = Normalized::default();
+        let scratch = ModelScratch::default();
+        Run { pipeline, normalized, pieces: Vec::new(), splits: Splits::default(), scratch, word: 0, out }
+    }
+
     fn added(&mut self, id: u32, span: Span) {
         let word = self.word;
         self.out.push(Token { id, word, span });

@@ -9,6 +9,7 @@ mod split;
 mod splits;
 mod whitespace;
 
+pub(crate) use bert::{CharKind, kind as bert_kind};
 pub(crate) use byte_level::{ByteLevel, write_bytes};
 pub(crate) use metaspace::{Metaspace, PrependScheme};
 pub(crate) use pattern::Pattern;
