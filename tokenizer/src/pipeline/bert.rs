@@ -1,6 +1,6 @@
 //! The ids of BERT's family in one pass over the bytes of a text: normalizer, pre-tokenizer and model at once.
 //!
-//! Letters and digits of ASCII are found and put in lower case eight at a time. A word of up to sixteen bytes is looked up as a
+//! Words of ASCII are found 64 bytes at a time and put in lower case eight at a time. A word of up to sixteen bytes is looked up as a
 //! whole; what is no token as it is goes through [`MaxMatch`], byte by byte. Nothing is cached, so that the first word is as fast as
 //! the millionth, whatever came between.
 
@@ -23,6 +23,66 @@ enum ByteKind {
     Dropped,
     /// Of a character beyond ASCII.
     Beyond,
+}
+
+/// Bytes that are looked at together.
+const BLOCK: u32 = 64;
+
+/// Bytes that are read with a block: a word of up to sixteen bytes may begin at its last one.
+const READ: usize = 80;
+
+const EACH: u64 = 0x0101_0101_0101_0101;
+const HIGH: u64 = 0x80 * EACH;
+
+/// The high bit of each byte from `first` to `last`; the bytes of `bytes` are ASCII.
+#[inline]
+fn in_range(bytes: u64, first: u8, last: u8) -> u64 {
+    let from = |first: u8| bytes + u64::from(0x80 - first) * EACH;
+    from(first) & !from(last + 1) & HIGH
+}
+
+#[inline]
+fn eight(block: &[u8; READ], at: usize) -> u64 {
+    match block.get(at..at + 8).map(<[u8; 8]>::try_from) {
+        Some(Ok(eight)) => u64::from_le_bytes(eight),
+        _ => 0,
+    }
+}
+
+/// The bits below bit `end`.
+#[inline]
+fn below(end: u32) -> u64 {
+    1u64.checked_shl(end).unwrap_or(0).wrapping_sub(1)
+}
+
+/// A bit for each byte of a block, the first the lowest.
+struct Kinds {
+    inside: u64,
+    alone: u64,
+    /// Dropped, or of a character beyond ASCII.
+    special: u64,
+}
+
+impl Kinds {
+    #[inline]
+    fn of(block: &[u8; READ]) -> Self {
+        // The high bits of eight bytes, gathered into the upper eight bits.
+        let gather = |high: u64| (high >> 7).wrapping_mul(0x0102_0408_1020_4080) >> 56;
+        let mut kinds = Kinds { inside: 0, alone: 0, special: 0 };
+        for at in 0..8 {
+            let bytes = eight(block, at * 8);
+            let (low, beyond) = (bytes & !HIGH, bytes & HIGH);
+            let letters = in_range(low | (0x20 * EACH), b'a', b'z');
+            let inside = (letters | in_range(low, b'0', b'9')) & !beyond;
+            let alone = in_range(low, b'!', b'~') & !inside & !beyond;
+            let spaces = in_range(low, b'\t', b'\n') | in_range(low, b'\r', b'\r') | in_range(low, b' ', b' ');
+            let special = !(inside | alone | spaces) & HIGH | beyond;
+            kinds.inside |= gather(inside) << (at * 8);
+            kinds.alone |= gather(alone) << (at * 8);
+            kinds.special |= gather(special) << (at * 8);
+        }
+        kinds
+    }
 }
 
 /// BERT's normalizer and pre-tokenizer with WordPiece, compiled together.
@@ -75,12 +135,18 @@ impl BertPath {
             _ => ByteKind::Beyond,
         });
         let vocabulary = model.vocabulary();
-        let may_be_a_word = |token: &str| token.len() == 1 || !token.bytes().any(|byte| byte.is_ascii_punctuation());
-        let words: Vec<_> = vocabulary
-            .entries()
-            .filter(|&entry| may_be_a_word(vocabulary.text_of(entry)))
-            .filter_map(|entry| Some((word_key(vocabulary.text_of(entry).as_bytes())?, vocabulary.id_of(entry))))
-            .collect();
+        let (mut first, mut further) = (Vec::with_capacity(vocabulary.len()), Vec::new());
+        for entry in vocabulary.entries() {
+            let (token, id) = (vocabulary.text_of(entry), vocabulary.id_of(entry));
+            if let Some(key) = token.strip_prefix(prefix).and_then(|rest| word_key(rest.as_bytes())) {
+                further.push((key, id));
+            }
+            // Punctuation of ASCII is a word of its own.
+            let may_begin_a_word = token.len() == 1 || !token.bytes().any(|byte| byte.is_ascii_punctuation());
+            if let Some(key) = word_key(token.as_bytes()).filter(|_| may_begin_a_word) {
+                first.push((key, id));
+            }
+        }
         let unk_id = model.unk_id();
         let alone = std::array::from_fn(|byte| {
             let mut utf8 = [0; 4];
@@ -91,7 +157,7 @@ impl BertPath {
             normalizer: normalizer.clone(),
             kinds,
             alone,
-            words: WordTable::new(&words),
+            words: WordTable::new(&first, &further)?,
             pieces: MaxMatch::new(vocabulary, prefix)?,
             unk_id,
             max_input_chars_per_word: model.max_input_chars_per_word(),
@@ -119,109 +185,81 @@ impl BertPath {
 
     fn stretch(&self, text: &str, word: &mut Vec<u8>, ids: &mut Vec<u32>) -> Result<(), NeedsOrdering> {
         let bytes = text.as_bytes();
+        let mut tail = [b' '; READ];
         let mut at = 0;
         while at < bytes.len() {
-            let (run, lower) = self.eight(bytes, at);
-            at = match run {
-                0 => match self.kinds[usize::from(bytes[at])] {
-                    ByteKind::Alone => {
-                        ids.push(self.alone[usize::from(bytes[at] & 0x7F)]);
-                        at + 1
-                    }
-                    ByteKind::Space | ByteKind::Dropped => at + 1,
-                    ByteKind::Inside | ByteKind::Beyond => self.characters(text, at, word, ids)?,
-                },
-                8 => self.long_word(text, at, lower, word, ids)?,
-                _ if self.goes_on(bytes, at + run) => self.characters(text, at, word, ids)?,
+            let block = match bytes.get(at..at + READ).map(<&[u8; READ]>::try_from) {
+                Some(Ok(block)) => block,
                 _ => {
-                    self.short_word(lower & (u64::MAX >> (64 - 8 * run)), run, ids);
-                    at + run
+                    let rest = &bytes[at..];
+                    tail[..rest.len()].copy_from_slice(rest);
+                    tail[rest.len()..].fill(b' ');
+                    &tail
                 }
             };
+            let kinds = Kinds::of(block);
+            let limit = kinds.special.trailing_zeros();
+            // A word that reaches the limit may go on there.
+            let open = limit > 0 && kinds.inside >> (limit - 1) & 1 != 0;
+            let words = kinds.inside & !(kinds.inside << 1);
+            let end = match open {
+                true => 63 - (words & (u64::MAX >> (64 - limit))).leading_zeros(),
+                false => limit,
+            };
+            let begin = words | kinds.alone;
+            let boundaries = !(kinds.inside & (kinds.inside << 1));
+            self.whole_words(block, begin & below(end), boundaries, ids);
+            at += end as usize;
+            if limit < BLOCK {
+                at = self.characters(text, at, word, ids)?;
+            } else if open && end == 0 {
+                at = self.longer_word(text, at, word, ids)?;
+            }
         }
         Ok(())
     }
 
-    /// How many of the next eight bytes, up to the first that is neither, are ASCII letters and digits; and the eight bytes with
-    /// the letters in lower case, if that is asked for.
+    /// Words of ASCII that are known to end: they begin where `begin` has a bit and end at the next bit of `boundaries`.
     #[inline]
-    fn eight(&self, bytes: &[u8], at: usize) -> (usize, u64) {
-        const EACH: u64 = 0x0101_0101_0101_0101;
-        const HIGH: u64 = 0x80 * EACH;
-        let eight = match bytes.get(at..at + 8).map(<[u8; 8]>::try_from) {
-            Some(Ok(eight)) => eight,
-            _ => {
-                let mut eight = [b' '; 8];
-                let rest = &bytes[at.min(bytes.len())..];
-                eight[..rest.len()].copy_from_slice(rest);
-                eight
-            }
-        };
-        let eight = u64::from_le_bytes(eight);
-        // The high bit of each byte of `from(a) & !from(b)` says whether the byte is at least a and less than b.
-        let low = eight & !HIGH;
-        let folded = low | (0x20 * EACH);
-        let from = |bytes: u64, first: u8| bytes + u64::from(0x80 - first) * EACH;
-        let letters = from(folded, b'a') & !from(folded, b'z' + 1);
-        let digits = from(low, b'0') & !from(low, b'9' + 1);
-        let outside = !(letters | digits) | eight;
-        let run = (outside & HIGH).trailing_zeros() / 8;
-        let lower = match self.normalizer.lowercase {
-            true => eight | ((letters & HIGH) >> 2),
-            false => eight,
-        };
-        (run as usize, lower)
-    }
-
-    /// Whether the byte after a run of letters and digits may belong to their word.
-    #[inline]
-    fn goes_on(&self, bytes: &[u8], at: usize) -> bool {
-        bytes.get(at).is_some_and(|&byte| matches!(self.kinds[usize::from(byte)], ByteKind::Dropped | ByteKind::Beyond))
-    }
-
-    #[inline]
-    fn short_word(&self, key: u64, len: usize, ids: &mut Vec<u32>) {
-        match self.words.short(key) {
-            Some(id) => ids.push(id),
-            None => self.in_pieces(&key.to_le_bytes()[..len], ids),
-        }
-    }
-
-    /// A word that begins with eight letters or digits.
-    #[inline]
-    fn long_word(
-        &self,
-        text: &str,
-        start: usize,
-        lower: u64,
-        word: &mut Vec<u8>,
-        ids: &mut Vec<u32>,
-    ) -> Result<usize, NeedsOrdering> {
-        let bytes = text.as_bytes();
-        let (run, next) = self.eight(bytes, start + 8);
-        if run == 8 {
-            return self.longer_word(text, start, word, ids);
-        }
-        let end = start + 8 + run;
-        if self.goes_on(bytes, end) {
-            return self.characters(text, start, word, ids);
-        }
-        if run == 0 {
-            self.short_word(lower, 8, ids);
-            return Ok(end);
-        }
-        let next = next & (u64::MAX >> (64 - 8 * run));
-        match self.words.long([lower, next]) {
-            Some(id) => ids.push(id),
-            None => {
-                let number = u128::from(next) << 64 | u128::from(lower);
-                self.in_pieces(&number.to_le_bytes()[..8 + run], ids);
+    fn whole_words(&self, block: &[u8; READ], mut begin: u64, boundaries: u64, ids: &mut Vec<u32>) {
+        while begin != 0 {
+            let at = begin.trailing_zeros();
+            begin &= begin - 1;
+            // The end of the block is a boundary too.
+            let rest = boundaries >> at >> 1 | 1 << (63 - at);
+            let len = rest.trailing_zeros() + 1;
+            let first = self.lower(eight(block, at as usize));
+            let known = if len <= 8 {
+                self.words.short_word(first & (u64::MAX >> (64 - 8 * len)), len, ids)
+            } else if len <= 16 {
+                let second = self.lower(eight(block, at as usize + 8)) & (u64::MAX >> (128 - 8 * len));
+                self.words.long_word(u128::from(second) << 64 | u128::from(first), len, ids)
+            } else {
+                let mut word = [0; BLOCK as usize];
+                let word = &mut word[..len as usize];
+                word.copy_from_slice(&block[at as usize..(at + len) as usize]);
+                if self.normalizer.lowercase {
+                    word.make_ascii_lowercase();
+                }
+                self.word(word, ids);
+                true
+            };
+            if !known {
+                ids.push(self.unk_id);
             }
         }
-        Ok(end)
     }
 
-    /// A word that begins with sixteen letters or digits.
+    /// Eight bytes of ASCII in lower case, if that is asked for.
+    #[inline]
+    fn lower(&self, bytes: u64) -> u64 {
+        match self.normalizer.lowercase {
+            true => bytes | (in_range(bytes & !HIGH, b'A', b'Z') >> 2),
+            false => bytes,
+        }
+    }
+
+    /// A word that begins with as many letters and digits as a block has.
     fn longer_word(
         &self,
         text: &str,
@@ -229,52 +267,43 @@ impl BertPath {
         word: &mut Vec<u8>,
         ids: &mut Vec<u32>,
     ) -> Result<usize, NeedsOrdering> {
-        let bytes = text.as_bytes();
-        word.clear();
-        let mut end = start;
-        loop {
-            let (run, lower) = self.eight(bytes, end);
-            word.extend_from_slice(&lower.to_le_bytes()[..run]);
-            end += run;
-            if run < 8 {
-                break;
-            }
-        }
-        if self.goes_on(bytes, end) {
+        let rest = &text.as_bytes()[start..];
+        let len = rest.iter().take_while(|byte| byte.is_ascii_alphanumeric()).count();
+        let goes_on = |&byte: &u8| matches!(self.kinds[usize::from(byte)], ByteKind::Dropped | ByteKind::Beyond);
+        if rest.get(len).is_some_and(goes_on) {
             return self.characters(text, start, word, ids);
         }
+        word.clear();
+        word.extend_from_slice(&rest[..len]);
+        if self.normalizer.lowercase {
+            word.make_ascii_lowercase();
+        }
         self.word(word, ids);
-        Ok(end)
+        Ok(start + len)
     }
 
     /// A word, already normalized, of any length.
     fn word(&self, word: &[u8], ids: &mut Vec<u32>) {
-        let known = match word_key(word) {
-            Some([key, 0]) => self.words.short(key),
-            Some(key) => self.words.long(key),
-            None => None,
-        };
         let begins_char = |byte: &&u8| **byte & 0xC0 != 0x80;
-        match known {
-            Some(id) => ids.push(id),
+        let before = ids.len();
+        let len = word.len() as u32;
+        let known = match word_key(word) {
+            Some(key) if key >> 64 == 0 => self.words.short_word(key as u64, len, ids),
+            Some(key) => self.words.long_word(key, len, ids),
             None if word.len() > self.max_input_chars_per_word
                 && word.iter().filter(begins_char).count() > self.max_input_chars_per_word =>
             {
-                ids.push(self.unk_id);
+                false
             }
-            None => self.in_pieces(word, ids),
-        }
-    }
-
-    fn in_pieces(&self, word: &[u8], ids: &mut Vec<u32>) {
-        let before = ids.len();
-        if !self.pieces.tokenize(word, ids) {
+            None => self.pieces.tokenize(word, ids),
+        };
+        if !known {
             ids.truncate(before);
             ids.push(self.unk_id);
         }
     }
 
-    /// Goes on character by character to the end of a word that is followed by ASCII.
+    /// Goes on character by character to the next word that begins with ASCII.
     fn characters(
         &self,
         text: &str,
@@ -289,15 +318,17 @@ impl BertPath {
                 continue;
             };
             match kind {
-                ByteKind::Dropped => {}
+                ByteKind::Inside if word.is_empty() && at > 0 => return Ok(start + at),
                 ByteKind::Inside => word.push(match self.normalizer.lowercase {
                     true => (c as u8).to_ascii_lowercase(),
                     false => c as u8,
                 }),
-                _ => {
+                ByteKind::Alone => {
                     self.end_word(word, ids);
-                    return Ok(start + at);
+                    ids.push(self.alone[c as usize]);
                 }
+                ByteKind::Space => self.end_word(word, ids),
+                ByteKind::Dropped | ByteKind::Beyond => {}
             }
         }
         self.end_word(word, ids);

@@ -1,4 +1,7 @@
-//! Words of up to sixteen bytes and their ids, found by one multiplication and one comparison.
+//! Words of up to sixteen bytes and the pieces they are made of, each found by a multiplication and a comparison.
+//!
+//! What matters is that the tables stay in the nearest caches: a slot is four bytes, and keys lie in the order of the vocabulary, whose
+//! frequent words come first, so that these share cache lines.
 
 /// An odd number whose products spread over the upper bits: 2^64 divided by the golden ratio.
 const SPREAD: u64 = 0x9E37_79B9_7F4A_7C15;
@@ -6,106 +9,246 @@ const SPREAD: u64 = 0x9E37_79B9_7F4A_7C15;
 /// The most bytes of a word that is looked up here.
 pub(super) const LONGEST: usize = 16;
 
-/// The bytes of a word as a number, the first the lowest, zeros after the last. A word doesn't hold zeros, so that two words
-/// are the same where their numbers are.
-pub(super) type WordKey = [u64; 2];
+/// Of a slot, the bits that say which key; the others are bits of its hash.
+const INDEX_BITS: u32 = 20;
+const TAG_BITS: u32 = 32 - INDEX_BITS;
 
-/// The key of a word; `None` for an empty one, one of more than sixteen bytes or with a zero in it.
-pub(super) fn word_key(word: &[u8]) -> Option<WordKey> {
+/// Beginnings of three bytes fall into so many groups, which is more than there are in any vocabulary that is mostly of one
+/// alphabet.
+const GROUP_BITS: u32 = 12;
+
+/// The bytes of a word as a number, the first the lowest, zeros after the last. Words with zeros in them are not looked up, so
+/// two words are the same where their numbers are.
+pub(super) fn word_key(word: &[u8]) -> Option<u128> {
     if word.is_empty() || word.len() > LONGEST || word.contains(&0) {
         return None;
     }
     let mut bytes = [0; LONGEST];
     bytes[..word.len()].copy_from_slice(word);
-    let number = u128::from_le_bytes(bytes);
-    Some([number as u64, (number >> 64) as u64])
+    Some(u128::from_le_bytes(bytes))
 }
 
-#[derive(Clone, Copy, Debug, Default)]
-struct ShortSlot {
-    key: u64,
-    id: u32,
+/// The first `len` bytes of a key, of which there is at least one.
+#[inline]
+fn head(key: u64, len: u32) -> u64 {
+    key & (u64::MAX >> (64 - 8 * len))
 }
 
-#[derive(Clone, Copy, Debug, Default)]
-struct LongSlot {
-    key: WordKey,
-    id: u32,
+trait Key: Copy + Default + PartialEq {
+    fn hash(self) -> u64;
 }
 
-/// Open addressing, one table for words of up to eight bytes, one for the longer ones. No key is 0, which marks free slots.
+impl Key for u64 {
+    #[inline]
+    fn hash(self) -> u64 {
+        self.wrapping_mul(SPREAD)
+    }
+}
+
+impl Key for u128 {
+    #[inline]
+    fn hash(self) -> u64 {
+        ((self as u64).wrapping_mul(SPREAD) ^ (self >> 64) as u64).wrapping_mul(SPREAD)
+    }
+}
+
+/// Open addressing over keys that are not 0.
 #[derive(Debug)]
-pub(super) struct WordTable {
-    short: Vec<ShortSlot>,
-    short_shift: u32,
-    long: Vec<LongSlot>,
-    long_shift: u32,
+struct Table<K> {
+    /// Tag and one more than the index of a key; 0 where free.
+    slots: Vec<u32>,
+    shift: u32,
+    keys: Vec<K>,
+    ids: Vec<u32>,
 }
 
-impl WordTable {
-    /// Takes distinct words.
-    pub(super) fn new(words: &[(WordKey, u32)]) -> Self {
-        let long = words.iter().filter(|(key, _)| key[1] != 0).count();
-        let bits = |entries: usize| (entries.max(1) * 2).next_power_of_two().trailing_zeros();
-        let (short_bits, long_bits) = (bits(words.len() - long), bits(long));
-        let mut table = WordTable {
-            short: vec![ShortSlot::default(); 1 << short_bits],
-            short_shift: u64::BITS - short_bits,
-            long: vec![LongSlot::default(); 1 << long_bits],
-            long_shift: u64::BITS - long_bits,
-        };
-        for &(key, id) in words {
-            if key[1] == 0 {
-                let mut at = (key[0].wrapping_mul(SPREAD) >> table.short_shift) as usize;
-                while table.short[at].key != 0 {
-                    at = (at + 1) & (table.short.len() - 1);
-                }
-                table.short[at] = ShortSlot { key: key[0], id };
-            } else {
-                let mut at = (mixed(key) >> table.long_shift) as usize;
-                while table.long[at].key != [0, 0] {
-                    at = (at + 1) & (table.long.len() - 1);
-                }
-                table.long[at] = LongSlot { key, id };
-            }
+impl<K: Key> Table<K> {
+    /// Takes distinct keys; `None` where they are too many.
+    fn new(entries: Vec<(K, u32)>) -> Option<Self> {
+        if entries.len() + 1 >= 1 << INDEX_BITS {
+            return None;
         }
-        table
+        let bits = (entries.len().max(8) * 3 / 2).next_power_of_two().trailing_zeros();
+        let (keys, ids) = entries.into_iter().unzip();
+        let mut table = Table { slots: vec![0; 1 << bits], shift: u64::BITS - bits, keys, ids };
+        for (key, index) in table.keys.iter().zip(1u32..) {
+            let (mut at, tag) = table.place(*key);
+            while table.slots[at] != 0 {
+                at = (at + 1) & (table.slots.len() - 1);
+            }
+            table.slots[at] = tag << INDEX_BITS | index;
+        }
+        Some(table)
     }
 
-    /// The id of a word of up to eight bytes.
     #[inline]
-    pub(super) fn short(&self, key: u64) -> Option<u32> {
-        let mut at = (key.wrapping_mul(SPREAD) >> self.short_shift) as usize;
-        loop {
-            let slot = self.short.get(at)?;
-            if slot.key == key {
-                return Some(slot.id);
-            }
-            if slot.key == 0 {
-                return None;
-            }
-            at = (at + 1) & (self.short.len() - 1);
-        }
+    fn place(&self, key: K) -> (usize, u32) {
+        let hash = key.hash();
+        ((hash >> self.shift) as usize, (hash >> (self.shift - TAG_BITS)) as u32 & ((1 << TAG_BITS) - 1))
     }
 
-    /// The id of a word of nine to sixteen bytes.
     #[inline]
-    pub(super) fn long(&self, key: WordKey) -> Option<u32> {
-        let mut at = (mixed(key) >> self.long_shift) as usize;
+    fn find(&self, key: K) -> Option<u32> {
+        let (mut at, tag) = self.place(key);
         loop {
-            let slot = self.long.get(at)?;
-            if slot.key == key {
-                return Some(slot.id);
-            }
-            if slot.key == [0, 0] {
+            let slot = *self.slots.get(at)?;
+            if slot == 0 {
                 return None;
             }
-            at = (at + 1) & (self.long.len() - 1);
+            if slot >> INDEX_BITS == tag {
+                let index = (slot & ((1 << INDEX_BITS) - 1)) as usize - 1;
+                if self.keys.get(index) == Some(&key) {
+                    return self.ids.get(index).copied();
+                }
+            }
+            at = (at + 1) & (self.slots.len() - 1);
         }
+    }
+}
+
+/// The pieces that a word may begin with, or go on with.
+#[derive(Debug)]
+struct Pieces {
+    short: Table<u64>,
+    long: Table<u128>,
+    /// For each group of beginnings of three bytes, a bit for each length that a piece of that group has. The bits for one and
+    /// two bytes are always set.
+    lengths: Vec<u32>,
+}
+
+impl Pieces {
+    fn new(pieces: &[(u128, u32)]) -> Option<Self> {
+        let mut lengths = vec![0b110; 1 << GROUP_BITS];
+        for (key, _) in pieces {
+            let len = LONGEST as u32 - key.leading_zeros() / 8;
+            if len > 2 {
+                lengths[group(*key as u64)] |= 1 << len;
+            }
+        }
+        let is_short = |key: u128| key >> 64 == 0;
+        let short = pieces.iter().filter(|(key, _)| is_short(*key)).map(|&(key, id)| (key as u64, id));
+        let long = pieces.iter().filter(|(key, _)| !is_short(*key)).copied();
+        Some(Pieces { short: Table::new(short.collect())?, long: Table::new(long.collect())?, lengths })
+    }
+
+    /// The lengths, a bit for each, up to `most`, that a piece at the beginning of `key` may have.
+    #[inline]
+    fn lengths(&self, key: u64, most: u32) -> u32 {
+        self.lengths.get(group(key)).map_or(0, |lengths| lengths & ((2 << most) - 1))
+    }
+
+    /// The longest piece of at most `most` bytes, which are eight or fewer, and its length.
+    #[inline]
+    fn longest_short(&self, key: u64, most: u32) -> Option<(u32, u32)> {
+        let mut lengths = self.lengths(key, most);
+        while lengths != 0 {
+            let len = lengths.ilog2();
+            if let Some(id) = self.short.find(head(key, len)) {
+                return Some((id, len));
+            }
+            lengths ^= 1 << len;
+        }
+        None
+    }
+
+    /// The longest piece of at most `most` bytes, which are sixteen or fewer, and its length.
+    #[inline]
+    fn longest(&self, key: u128, most: u32) -> Option<(u32, u32)> {
+        let mut lengths = self.lengths(key as u64, most);
+        while lengths >= 1 << 9 {
+            let len = lengths.ilog2();
+            if let Some(id) = self.long.find(key & (u128::MAX >> (128 - 8 * len))) {
+                return Some((id, len));
+            }
+            lengths ^= 1 << len;
+        }
+        self.longest_short(key as u64, most.min(8))
     }
 }
 
 #[inline]
-fn mixed(key: WordKey) -> u64 {
-    (key[0].wrapping_mul(SPREAD) ^ key[1]).wrapping_mul(SPREAD)
+fn group(key: u64) -> usize {
+    (((key & 0xFF_FFFF) << 40).wrapping_mul(SPREAD) >> (64 - GROUP_BITS)) as usize
+}
+
+/// The pieces of a vocabulary of up to sixteen bytes.
+#[derive(Debug)]
+pub(super) struct WordTable {
+    first: Pieces,
+    further: Pieces,
+}
+
+impl WordTable {
+    /// Takes the pieces that words begin with and those that they go on with, each distinct. `None` where they are too many.
+    pub(super) fn new(first: &[(u128, u32)], further: &[(u128, u32)]) -> Option<Self> {
+        Some(WordTable { first: Pieces::new(first)?, further: Pieces::new(further)? })
+    }
+
+    /// Appends the ids of a word of one to eight bytes; `false`, with nothing appended, where it has none.
+    #[inline]
+    pub(super) fn short_word(&self, key: u64, len: u32, ids: &mut Vec<u32>) -> bool {
+        match self.first.short.find(key) {
+            Some(id) => ids.push(id),
+            None => return self.short_in_pieces(key, len, ids),
+        }
+        true
+    }
+
+    /// Appends the ids of a word of nine to sixteen bytes; `false`, with nothing appended, where it has none.
+    #[inline]
+    pub(super) fn long_word(&self, key: u128, len: u32, ids: &mut Vec<u32>) -> bool {
+        match self.first.long.find(key) {
+            Some(id) => ids.push(id),
+            None => return self.long_in_pieces(key, len, ids),
+        }
+        true
+    }
+
+    fn short_in_pieces(&self, key: u64, len: u32, ids: &mut Vec<u32>) -> bool {
+        let before = ids.len();
+        let first = if len > 1 { self.first.longest_short(key, len - 1) } else { None };
+        let Some((id, taken)) = first else {
+            return false;
+        };
+        ids.push(id);
+        self.go_on(key >> (8 * taken), len - taken, before, ids)
+    }
+
+    /// Goes on in a word of which one to eight bytes are left.
+    #[inline]
+    fn go_on(&self, mut key: u64, mut len: u32, before: usize, ids: &mut Vec<u32>) -> bool {
+        loop {
+            let Some((id, taken)) = self.further.longest_short(key, len) else {
+                ids.truncate(before);
+                return false;
+            };
+            ids.push(id);
+            if taken == len {
+                return true;
+            }
+            key >>= 8 * taken;
+            len -= taken;
+        }
+    }
+
+    fn long_in_pieces(&self, mut key: u128, mut len: u32, ids: &mut Vec<u32>) -> bool {
+        let before = ids.len();
+        let mut piece = self.first.longest(key, len - 1);
+        loop {
+            let Some((id, taken)) = piece else {
+                ids.truncate(before);
+                return false;
+            };
+            ids.push(id);
+            if taken == len {
+                return true;
+            }
+            key >>= 8 * taken;
+            len -= taken;
+            if len <= 8 {
+                return self.go_on(key as u64, len, before, ids);
+            }
+            piece = self.further.longest(key, len);
+        }
+    }
 }
