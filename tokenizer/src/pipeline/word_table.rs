@@ -13,9 +13,8 @@ pub(super) const LONGEST: usize = 16;
 const INDEX_BITS: u32 = 20;
 const TAG_BITS: u32 = 32 - INDEX_BITS;
 
-/// Beginnings of three bytes fall into so many groups, which is more than there are in any vocabulary that is mostly of one
-/// alphabet.
-const GROUP_BITS: u32 = 12;
+/// The bytes of a beginning.
+const BEGINNING: u32 = 3;
 
 /// The bytes of a word as a number, the first the lowest, zeros after the last. Words with zeros in them are not looked up, so
 /// two words are the same where their numbers are.
@@ -106,69 +105,127 @@ impl<K: Key> Table<K> {
     }
 }
 
+/// What is known of the pieces from their first three bytes; or from one or two, where these are all there is or no piece begins
+/// with more of them.
+#[derive(Clone, Copy, Debug, Default)]
+struct Beginning {
+    /// The bytes, the first the lowest; 0 where the slot is free.
+    key: u32,
+    /// The longest piece that is no longer than the beginning itself, where `len` isn't 0.
+    id: u32,
+    len: u16,
+    /// A bit for each length of the pieces that go on from here.
+    longer: u16,
+}
+
 /// The pieces that a word may begin with, or go on with.
 #[derive(Debug)]
 struct Pieces {
     short: Table<u64>,
     long: Table<u128>,
-    /// For each group of beginnings of three bytes, a bit for each length that a piece of that group has. The bits for one and
-    /// two bytes are always set.
-    lengths: Vec<u32>,
+    /// Open addressing.
+    beginnings: Vec<Beginning>,
+    beginnings_shift: u32,
 }
 
 impl Pieces {
     fn new(pieces: &[(u128, u32)]) -> Option<Self> {
-        let mut lengths = vec![0b110; 1 << GROUP_BITS];
-        for (key, _) in pieces {
-            let len = LONGEST as u32 - key.leading_zeros() / 8;
-            if len > 2 {
-                lengths[group(*key as u64)] |= 1 << len;
-            }
-        }
         let is_short = |key: u128| key >> 64 == 0;
         let short = pieces.iter().filter(|(key, _)| is_short(*key)).map(|&(key, id)| (key as u64, id));
         let long = pieces.iter().filter(|(key, _)| !is_short(*key)).copied();
-        Some(Pieces { short: Table::new(short.collect())?, long: Table::new(long.collect())?, lengths })
+        let mut pieces = Pieces {
+            short: Table::new(short.collect())?,
+            long: Table::new(long.collect())?,
+            beginnings: Vec::new(),
+            beginnings_shift: 0,
+        };
+        pieces.find_beginnings();
+        Some(pieces)
     }
 
-    /// The lengths, a bit for each, up to `most`, that a piece at the beginning of `key` may have.
+    fn find_beginnings(&mut self) {
+        let keys = || self.short.keys.iter().copied().chain(self.long.keys.iter().map(|&key| key as u64));
+        let heads = |key: u64| (1..=BEGINNING).map(move |len| head(key, len) as u32);
+        let mut all: Vec<u32> = keys().flat_map(heads).collect();
+        all.sort_unstable();
+        all.dedup();
+        let bits = (all.len().max(8) * 2).next_power_of_two().trailing_zeros();
+        self.beginnings = vec![Beginning::default(); 1 << bits];
+        self.beginnings_shift = u64::BITS - bits;
+        for &key in &all {
+            let shorter = (1..=BEGINNING).rev().filter(|&len| key >> (8 * (len - 1)) != 0);
+            let piece = shorter.map(|len| (self.short.find(head(key.into(), len)), len)).find(|(id, _)| id.is_some());
+            let (id, len) = piece.map_or((0, 0), |(id, len)| (id.unwrap_or(0), len as u16));
+            let at = self.slot(key);
+            self.beginnings[at] = Beginning { key, id, len, longer: 0 };
+        }
+        let long = self.long.keys.iter().map(|&key| (key as u64, LONGEST as u32 - key.leading_zeros() / 8));
+        let lens: Vec<(u64, u32)> =
+            self.short.keys.iter().map(|&key| (key, 8 - key.leading_zeros() / 8)).chain(long).collect();
+        for (key, len) in lens.into_iter().filter(|&(_, len)| len > BEGINNING) {
+            let at = self.slot(head(key, BEGINNING) as u32);
+            self.beginnings[at].longer |= 1 << (len - 1);
+        }
+    }
+
+    /// Where this beginning is, or would be.
     #[inline]
-    fn lengths(&self, key: u64, most: u32) -> u32 {
-        self.lengths.get(group(key)).map_or(0, |lengths| lengths & ((2 << most) - 1))
+    fn slot(&self, key: u32) -> usize {
+        let mut at = (u64::from(key).hash() >> self.beginnings_shift) as usize;
+        while self.beginnings.get(at).is_some_and(|slot| slot.key != key && slot.key != 0) {
+            at = (at + 1) & (self.beginnings.len() - 1);
+        }
+        at
     }
 
-    /// The longest piece of at most `most` bytes, which are eight or fewer, and its length.
+    /// What is known of the pieces that the first bytes of `key` begin with.
+    #[inline]
+    fn beginning(&self, key: u64) -> Beginning {
+        let mut len = BEGINNING;
+        loop {
+            let key = head(key, len) as u32;
+            let beginning = self.beginnings.get(self.slot(key)).copied().unwrap_or_default();
+            if beginning.key == key || len == 1 {
+                return beginning;
+            }
+            len -= 1;
+        }
+    }
+
+    /// The longest piece that `key` begins with, which has one to eight bytes, and its length.
     #[inline]
     fn longest_short(&self, key: u64, most: u32) -> Option<(u32, u32)> {
-        let mut lengths = self.lengths(key, most);
-        while lengths != 0 {
-            let len = lengths.ilog2();
+        let beginning = self.beginning(key);
+        self.longest_short_from(beginning, key, most)
+    }
+
+    #[inline]
+    fn longest_short_from(&self, beginning: Beginning, key: u64, most: u32) -> Option<(u32, u32)> {
+        let mut longer = u32::from(beginning.longer) & ((1 << most) - 1);
+        while longer != 0 {
+            let len = longer.ilog2() + 1;
             if let Some(id) = self.short.find(head(key, len)) {
                 return Some((id, len));
             }
-            lengths ^= 1 << len;
+            longer ^= 1 << (len - 1);
         }
-        None
+        (beginning.len != 0).then_some((beginning.id, beginning.len.into()))
     }
 
-    /// The longest piece of at most `most` bytes, which are sixteen or fewer, and its length.
+    /// The longest piece that `key` begins with, which has one to sixteen bytes, and its length.
     #[inline]
     fn longest(&self, key: u128, most: u32) -> Option<(u32, u32)> {
-        let mut lengths = self.lengths(key as u64, most);
-        while lengths >= 1 << 9 {
-            let len = lengths.ilog2();
+        let beginning = self.beginning(key as u64);
+        let mut longer = u32::from(beginning.longer) & ((1 << most) - 1);
+        while longer >= 1 << 8 {
+            let len = longer.ilog2() + 1;
             if let Some(id) = self.long.find(key & (u128::MAX >> (128 - 8 * len))) {
                 return Some((id, len));
             }
-            lengths ^= 1 << len;
+            longer ^= 1 << (len - 1);
         }
-        self.longest_short(key as u64, most.min(8))
+        self.longest_short_from(beginning, key as u64, most.min(8))
     }
-}
-
-#[inline]
-fn group(key: u64) -> usize {
-    (((key & 0xFF_FFFF) << 40).wrapping_mul(SPREAD) >> (64 - GROUP_BITS)) as usize
 }
 
 /// The pieces of a vocabulary of up to sixteen bytes.
@@ -206,8 +263,11 @@ impl WordTable {
 
     fn short_in_pieces(&self, key: u64, len: u32, ids: &mut Vec<u32>) -> bool {
         let before = ids.len();
-        let first = if len > 1 { self.first.longest_short(key, len - 1) } else { None };
-        let Some((id, taken)) = first else {
+        // It is no piece as a whole.
+        if len == 1 {
+            return false;
+        }
+        let Some((id, taken)) = self.first.longest_short(head(key, len - 1), len - 1) else {
             return false;
         };
         ids.push(id);
@@ -233,7 +293,7 @@ impl WordTable {
 
     fn long_in_pieces(&self, mut key: u128, mut len: u32, ids: &mut Vec<u32>) -> bool {
         let before = ids.len();
-        let mut piece = self.first.longest(key, len - 1);
+        let mut piece = self.first.longest(key & (u128::MAX >> (136 - 8 * len)), len - 1);
         loop {
             let Some((id, taken)) = piece else {
                 ids.truncate(before);
