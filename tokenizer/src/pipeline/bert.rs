@@ -5,6 +5,7 @@
 //! the millionth, whatever came between.
 
 use super::word_table::{LONGEST, WordTable, word_key};
+use crate::TokenizerError;
 use crate::added_vocabulary::{AddedVocabulary, Piece};
 use crate::models::{MaxMatch, Model};
 use crate::normalizers::{BertNormalizer, Normalizer};
@@ -165,7 +166,13 @@ impl BertPath {
     }
 
     /// Appends the ids of `text`; `slow` gives those of a stretch between added tokens that this path can't do.
-    pub(super) fn ids(&self, added: &AddedVocabulary, text: &str, slow: impl Fn(&str, &mut Vec<u32>), ids: &mut Vec<u32>) {
+    pub(super) fn ids(
+        &self,
+        added: &AddedVocabulary,
+        text: &str,
+        slow: impl Fn(&str, &mut Vec<u32>) -> Result<(), TokenizerError>,
+        ids: &mut Vec<u32>,
+    ) -> Result<(), TokenizerError> {
         let mut pieces = Vec::new();
         added.split_text(text, &mut pieces);
         let mut word = Vec::new();
@@ -178,9 +185,10 @@ impl BertPath {
             let before = ids.len();
             if self.stretch(stretch, &mut word, ids).is_err() {
                 ids.truncate(before);
-                slow(stretch, ids);
+                slow(stretch, ids)?;
             }
         }
+        Ok(())
     }
 
     fn stretch(&self, text: &str, word: &mut Vec<u8>, ids: &mut Vec<u32>) -> Result<(), NeedsOrdering> {
