@@ -9,7 +9,7 @@ mod wordpiece;
 
 pub(crate) use bpe::{Bpe, BpeParts, MergeList};
 pub(crate) use max_match::MaxMatch;
-pub(crate) use unigram::{Unigram, UnigramFault, UnigramParts};
+pub(crate) use unigram::{Scratch as UnigramScratch, Unigram, UnigramFault, UnigramParts};
 pub(crate) use vocabulary::Vocabulary;
 pub(crate) use wordlevel::WordLevel;
 pub(crate) use wordpiece::{WordPiece, WordPieceParts};

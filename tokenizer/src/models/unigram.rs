@@ -60,6 +60,19 @@ pub(crate) struct Scratch {
     path: Vec<(u32, u32, u32)>,
 }
 
+/// Of the memory for a long word, what is kept for the next: places.
+const KEPT: usize = 1 << 16;
+
+impl Scratch {
+    /// Gives back what only a very long word needed.
+    pub(crate) fn shrink(&mut self) {
+        self.best.truncate(KEPT);
+        self.best.shrink_to(KEPT);
+        self.path.truncate(KEPT);
+        self.path.shrink_to(KEPT);
+    }
+}
+
 impl Unigram {
     pub(crate) fn new(parts: UnigramParts) -> Result<Self, UnigramFault> {
         let UnigramParts { vocabulary, scores, unk_id, byte_fallback } = parts;

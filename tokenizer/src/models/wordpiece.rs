@@ -133,8 +133,9 @@ impl WordPiece {
         if start == 0 {
             return self.vocabulary.find(hash, piece);
         }
-        self.continuations
-            .find(hash, |entry| self.vocabulary.text_of(entry).as_bytes().get(self.continuing_subword_prefix.len()..) == Some(piece))
+        self.continuations.find(hash, |entry| {
+            self.vocabulary.text_of(entry).as_bytes().get(self.continuing_subword_prefix.len()..) == Some(piece)
+        })
     }
 }
 

@@ -120,6 +120,12 @@ impl Precompiled {
         None
     }
 
+    /// Whether any text of the map begins with this byte.
+    pub(crate) fn has_text_beginning_with(&self, byte: u8) -> bool {
+        let root = self.units.first().map_or(0, |unit| unit.offset());
+        self.units.get(root ^ usize::from(byte)).is_some_and(|unit| unit.label() == u32::from(byte))
+    }
+
     /// Clusters of few bytes are mapped by the shortest text that they begin with, as a whole; all others, and those that
     /// begin with none, character by character.
     ///

@@ -1,6 +1,8 @@
 //! From a text to its tokens: added tokens, normalizer, pre-tokenizer, model.
 
 mod bert;
+mod chunk_cache;
+mod unigram;
 mod word_table;
 
 use crate::TokenizerError;
@@ -68,6 +70,9 @@ pub(crate) enum FastPath {
     /// Through every component, one after the other.
     None,
     Bert(Box<bert::BertPath>),
+    Unigram(Box<unigram::UnigramPath>),
+    /// Through every component, and with spans, which a pre-tokenizer goes by.
+    WithSpans,
 }
 
 impl FastPath {
@@ -80,6 +85,12 @@ impl FastPath {
     ) -> Self {
         if let Some(path) = bert::BertPath::new(added, normalizer, pre_tokenizer, model) {
             return FastPath::Bert(Box::new(path));
+        }
+        if let Some(path) = unigram::UnigramPath::new(added, normalizer, pre_tokenizer, model) {
+            return FastPath::Unigram(Box::new(path));
+        }
+        if normalizer.is_some() && pre_tokenizer.is_some_and(PreTokenizer::goes_by_spans) {
+            return FastPath::WithSpans;
         }
         FastPath::None
     }
@@ -118,9 +129,9 @@ impl Pipeline {
         check_length(text)?;
         match &self.fast {
             FastPath::None => self.run::<NoSpans, _>(text, ids),
-            FastPath::Bert(path) => {
-                path.ids(&self.added, text, |stretch, ids| self.stretch_ids(stretch, ids), ids)
-            }
+            FastPath::Unigram(path) => path.ids(self, text, ids),
+            FastPath::WithSpans => self.run::<Spans, _>(text, ids),
+            FastPath::Bert(path) => path.ids(&self.added, text, |stretch, ids| self.stretch_ids(stretch, ids), ids),
         }
     }
 
@@ -158,6 +169,8 @@ struct Run<'a, A, C> {
     normalized: Normalized<A>,
     pieces: Vec<Piece>,
     splits: Splits<A>,
+    /// Whether the stretch begins the text.
+    begins_text: bool,
     scratch: ModelScratch,
     word: u32,
     out: &'a mut C,
@@ -167,7 +180,8 @@ impl<'a, A: Alignment, C: Collector> Run<'a, A, C> {
     fn new(pipeline: &'a Pipeline, out: &'a mut C) -> Self {
         let normalized = Normalized::default();
         let scratch = ModelScratch::default();
-        Run { pipeline, normalized, pieces: Vec::new(), splits: Splits::default(), scratch, word: 0, out }
+        let splits = Splits::default();
+        Run { pipeline, normalized, pieces: Vec::new(), splits, begins_text: false, scratch, word: 0, out }
     }
 
     fn added(&mut self, id: u32, span: Span) {
@@ -178,6 +192,7 @@ impl<'a, A: Alignment, C: Collector> Run<'a, A, C> {
 
     /// A stretch of text between added tokens.
     fn stretch(&mut self, original: &Original) -> Result<(), TokenizerError> {
+        self.begins_text = original.base == 0;
         self.normalized.clear();
         self.normalized.reserve(original.text.len());
         match &self.pipeline.normalizer {
@@ -200,7 +215,7 @@ impl<'a, A: Alignment, C: Collector> Run<'a, A, C> {
 
     /// A stretch of normalized text between added tokens.
     fn words(&mut self, within: Word) -> Result<(), TokenizerError> {
-        self.splits.begin(within);
+        self.splits.begin(within, self.begins_text);
         if let Some(pre_tokenizer) = &self.pipeline.pre_tokenizer {
             pre_tokenizer.apply(&self.normalized, &mut self.splits)?;
         }

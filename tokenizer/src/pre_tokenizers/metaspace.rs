@@ -25,7 +25,11 @@ pub(crate) struct Metaspace {
 
 impl Metaspace {
     pub(super) fn apply<A: Alignment>(&self, normalized: &Normalized<A>, splits: &mut Splits<A>) {
-        splits.rewrite(normalized, |source, word, out, words| self.rewrite(source, word, out, words));
+        let begins_text = splits.begins_text();
+        splits.rewrite(normalized, |source, word, out, words| {
+            let is_first = if A::KEPT { source.span(word.start, 1).start == 0 } else { begins_text && word.start == 0 };
+            self.rewrite(source, word, is_first, out, words);
+        });
     }
 
     /// What is put before a word stands for its first character.
@@ -33,20 +37,20 @@ impl Metaspace {
         &self,
         source: &Normalized<A>,
         word: Word,
+        is_first: bool,
         out: &mut Normalized<A>,
         words: &mut Vec<Word>,
     ) {
         let text = &source.text()[word.start..word.end];
         let start = out.text().len();
         let begins_with_it = text.starts_with([self.replacement, ' ']);
-        let first = source.original(word.start, word.start + 1);
         let prepended = match self.prepend_scheme {
             PrependScheme::Always => !begins_with_it,
-            PrependScheme::First => !begins_with_it && first.start == 0,
+            PrependScheme::First => !begins_with_it && is_first,
             PrependScheme::Never => false,
         };
         if prepended {
-            out.push(self.replacement, first);
+            out.push(self.replacement, source.span(word.start, 1));
         }
         let mut kept = 0;
         for (space, _) in text.match_indices(' ') {

@@ -42,6 +42,15 @@ pub(crate) enum PreTokenizer {
 }
 
 impl PreTokenizer {
+    /// Whether it looks at where in the original text a word comes from.
+    pub(crate) fn goes_by_spans(&self) -> bool {
+        match self {
+            PreTokenizer::Metaspace(metaspace) => metaspace.prepend_scheme == PrependScheme::First,
+            PreTokenizer::Sequence(steps) => steps.iter().any(Self::goes_by_spans),
+            _ => false,
+        }
+    }
+
     /// Splits the words of `splits` further, and rewrites them where this pre-tokenizer does that. `normalized` is the
     /// text that `splits` began with. Fails where a regular expression gives up.
     pub(crate) fn apply<A: Alignment>(
