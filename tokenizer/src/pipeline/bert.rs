@@ -1,14 +1,15 @@
 //! The ids of BERT's family in one pass over the bytes of a text: normalizer, pre-tokenizer and model at once.
 //!
-//! Words of ASCII are found 64 bytes at a time and put in lower case eight at a time. A word of up to sixteen bytes is looked up as a
-//! whole; what is no token as it is goes through [`MaxMatch`], byte by byte. Nothing is cached, so that the first word is as fast as
-//! the millionth, whatever came between.
+//! Words of ASCII are found 64 bytes at a time and put in lower case eight at a time. A word of up to
+//! sixteen bytes is looked up as a whole, then by its pieces; a longer one goes through [`MaxMatch`], byte by byte.
 
+use super::seen_words::SeenWords;
 use super::word_table::{LONGEST, WordTable, word_key};
 use crate::TokenizerError;
 use crate::added_vocabulary::{AddedVocabulary, Piece};
 use crate::models::{MaxMatch, Model};
 use crate::normalizers::{BertNormalizer, Normalizer};
+use crate::pool::Pool;
 use crate::pre_tokenizers::{CharKind, PreTokenizer, bert_kind};
 use crate::unicode::{Class, Mapping, class, decompose, is_chinese, lowercase};
 
@@ -94,6 +95,8 @@ pub(crate) struct BertPath {
     /// The ids of the characters that are words of their own.
     alone: [u32; 128],
     words: WordTable,
+    /// What threads that are not encoding just now have seen.
+    seen: Pool<SeenWords>,
     pieces: MaxMatch,
     unk_id: u32,
     max_input_chars_per_word: usize,
@@ -158,6 +161,7 @@ impl BertPath {
             normalizer: normalizer.clone(),
             kinds,
             alone,
+            seen: Pool::new(),
             words: WordTable::new(&first, &further)?,
             pieces: MaxMatch::new(vocabulary, prefix)?,
             unk_id,
@@ -175,23 +179,31 @@ impl BertPath {
     ) -> Result<(), TokenizerError> {
         let mut pieces = Vec::new();
         added.split_text(text, &mut pieces);
-        let mut word = Vec::new();
-        for Piece { start, end, added } in pieces {
-            if let Some(id) = added {
-                ids.push(id);
-                continue;
+        self.seen.with(SeenWords::new, |seen| {
+            let mut word = Vec::new();
+            for Piece { start, end, added } in pieces {
+                if let Some(id) = added {
+                    ids.push(id);
+                    continue;
+                }
+                let stretch = &text[start..end];
+                let before = ids.len();
+                if self.stretch(stretch, &mut word, seen, ids).is_err() {
+                    ids.truncate(before);
+                    slow(stretch, ids)?;
+                }
             }
-            let stretch = &text[start..end];
-            let before = ids.len();
-            if self.stretch(stretch, &mut word, ids).is_err() {
-                ids.truncate(before);
-                slow(stretch, ids)?;
-            }
-        }
-        Ok(())
+            Ok(())
+        })
     }
 
-    fn stretch(&self, text: &str, word: &mut Vec<u8>, ids: &mut Vec<u32>) -> Result<(), NeedsOrdering> {
+    fn stretch(
+        &self,
+        text: &str,
+        word: &mut Vec<u8>,
+        seen: &mut SeenWords,
+        ids: &mut Vec<u32>,
+    ) -> Result<(), NeedsOrdering> {
         let bytes = text.as_bytes();
         let mut tail = [b' '; READ];
         let mut at = 0;
@@ -216,7 +228,7 @@ impl BertPath {
             };
             let begin = words | kinds.alone;
             let boundaries = !(kinds.inside & (kinds.inside << 1));
-            self.whole_words(block, begin & below(end), boundaries, ids);
+            self.whole_words(block, begin & below(end), boundaries, seen, ids);
             at += end as usize;
             if limit < BLOCK {
                 at = self.characters(text, at, word, ids)?;
@@ -229,7 +241,14 @@ impl BertPath {
 
     /// Words of ASCII that are known to end: they begin where `begin` has a bit and end at the next bit of `boundaries`.
     #[inline]
-    fn whole_words(&self, block: &[u8; READ], mut begin: u64, boundaries: u64, ids: &mut Vec<u32>) {
+    fn whole_words(
+        &self,
+        block: &[u8; READ],
+        mut begin: u64,
+        boundaries: u64,
+        seen: &mut SeenWords,
+        ids: &mut Vec<u32>,
+    ) {
         while begin != 0 {
             let at = begin.trailing_zeros();
             begin &= begin - 1;
@@ -238,7 +257,13 @@ impl BertPath {
             let len = rest.trailing_zeros() + 1;
             let first = self.lower(eight(block, at as usize));
             let known = if len <= 8 {
-                self.words.short_word(first & (u64::MAX >> (64 - 8 * len)), len, ids)
+                let key = first & (u64::MAX >> (64 - 8 * len));
+                seen.word(key, ids, |ids| {
+                    if !self.words.short_word(key, len, ids) {
+                        ids.push(self.unk_id);
+                    }
+                });
+                continue;
             } else if len <= 16 {
                 let second = self.lower(eight(block, at as usize + 8)) & (u64::MAX >> (128 - 8 * len));
                 self.words.long_word(u128::from(second) << 64 | u128::from(first), len, ids)
@@ -407,6 +432,109 @@ impl BertPath {
                 self.end_word(word, ids);
                 self.word(c.encode_utf8(&mut utf8).as_bytes(), ids);
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::Tokenizer;
+
+    /// A BERT with the tokens of `vocabulary` after its special ones.
+    fn tokenizer(vocabulary: &[String], normalizer: &str, max_input_chars_per_word: usize) -> Tokenizer {
+        let special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"].map(String::from);
+        let tokens: std::collections::BTreeSet<_> = vocabulary.iter().chain(&special).collect();
+        let vocabulary: serde_json::Map<_, _> =
+            tokens.into_iter().zip(0..).map(|(token, id)| (token.clone(), id.into())).collect();
+        let mask = serde_json::json!({"id": vocabulary["[MASK]"], "content": "[MASK]", "single_word": false, "lstrip": true,
+            "rstrip": false, "normalized": false, "special": true});
+        let file = serde_json::json!({
+            "added_tokens": [mask],
+            "normalizer": serde_json::from_str::<serde_json::Value>(normalizer).expect("JSON"),
+            "pre_tokenizer": {"type": "BertPreTokenizer"},
+            "model": {"type": "WordPiece", "unk_token": "[UNK]", "continuing_subword_prefix": "##",
+                "max_input_chars_per_word": max_input_chars_per_word, "vocab": vocabulary},
+        });
+        Tokenizer::from_json("test", file.to_string().as_bytes()).expect("a tokenizer")
+    }
+
+    fn normalizer() -> impl Strategy<Value = String> {
+        (any::<bool>(), any::<Option<bool>>(), any::<bool>()).prop_map(|(chinese, accents, lowercase)| {
+            serde_json::json!({"type": "BertNormalizer", "clean_text": true, "handle_chinese_chars": chinese,
+                "strip_accents": accents, "lowercase": lowercase})
+            .to_string()
+        })
+    }
+
+    fn text() -> impl Strategy<Value = String> {
+        let part = prop_oneof![
+            8 => "[a-cA-C]{1,5}",
+            4 => "[a-cA-C0-9]{1,40}",
+            2 => "[ab]{60,140}",
+            4 => "[ \t\n.,'!@\\[\\]{}~-]{1,3}",
+            1 => " {30,90}",
+            2 => "[\u{0}\u{7}\u{b}\u{7f}\u{ad}\u{fffd}]",
+            3 => "[éÉàÀçñßİıſ]{1,4}",
+            2 => "[\u{300}\u{301}\u{323}\u{16f61}\u{1d165}\u{1d16d}\u{302e}\u{5bf}]{1,3}",
+            2 => "[中国東京\u{f900}\u{2f800}]{1,3}",
+            1 => "[한국각가]{1,3}",
+            1 => "[дЖяЁ]{1,12}",
+            1 => Just("[MASK]".to_owned()),
+            2 => any::<char>().prop_map(String::from),
+            1 => "[\u{a0}\u{2003}\u{3000}\u{37e}\u{1fef}\u{2028}]",
+        ];
+        prop::collection::vec(part, 0..30).prop_map(|parts| parts.concat())
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 3000, failure_persistence: None, ..Default::default() })]
+
+        #[test]
+        fn the_short_way_gives_the_ids_of_the_long_way(
+            vocabulary in prop::collection::vec(
+                prop_oneof![
+                    "(##|)[a-c]{1,4}", "(##|)[a-cA-C0-9]{1,20}", "(##|)[éeÉçcn]{1,3}", "[.,'\\[中国]", "(##|)[дя한\u{301}\u{1d165}]{1,2}",
+                    "(##|)a{1,30}",
+                ],
+                0..60,
+            ),
+            normalizer in normalizer(),
+            max in prop_oneof![Just(100usize), 16usize..40, 1usize..16],
+            texts in prop::collection::vec(text(), 1..6),
+        ) {
+            let tokenizer = tokenizer(&vocabulary, &normalizer, max);
+            // One after the other, so that words seen before are met.
+            for text in texts {
+                let mut ids = Vec::new();
+                tokenizer.encode_ids(&text, None, &mut ids).expect("ids");
+                let slow = tokenizer.encode(&text, None, &Default::default()).expect("an encoding");
+                prop_assert_eq!(ids, slow.ids, "{:?}", text);
+            }
+        }
+    }
+
+    #[test]
+    fn the_kinds_of_bytes_are_those_of_the_components() {
+        let tokenizer = tokenizer(
+            &[],
+            r#"{"type": "BertNormalizer", "clean_text": true, "handle_chinese_chars": true, "strip_accents": null, "lowercase": true}"#,
+            100,
+        );
+        let super::super::FastPath::Bert(path) = &tokenizer.pipeline.fast else {
+            panic!("not the path of BERT");
+        };
+        for byte in 0..=u8::MAX {
+            let kinds = Kinds::of(&[byte; READ]);
+            let expected = match path.kinds[usize::from(byte)] {
+                ByteKind::Inside => (u64::MAX, 0, 0),
+                ByteKind::Alone => (0, u64::MAX, 0),
+                ByteKind::Space => (0, 0, 0),
+                ByteKind::Dropped | ByteKind::Beyond => (0, 0, u64::MAX),
+            };
+            assert_eq!((kinds.inside, kinds.alone, kinds.special), expected, "{byte}");
         }
     }
 }

@@ -2,6 +2,7 @@
 
 mod bert;
 mod chunk_cache;
+mod seen_words;
 mod unigram;
 mod word_table;
 
