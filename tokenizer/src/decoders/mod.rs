@@ -11,7 +11,7 @@ mod strip;
 mod wordpiece;
 
 pub(crate) use bpe::BpeDecoder;
-pub(crate) use clean_up::clean_up;
+pub(crate) use clean_up::{CleanUpStream, clean_up};
 pub(crate) use ctc::Ctc;
 pub(crate) use metaspace::MetaspaceDecoder;
 pub(crate) use strip::StripDecoder;

@@ -57,6 +57,16 @@ fn below(end: u32) -> u64 {
     1u64.checked_shl(end).unwrap_or(0).wrapping_sub(1)
 }
 
+/// Bytes of a stretch that are done before the next, where it is long.
+const PART: usize = 1 << 16;
+
+/// Cuts a long stretch at white space that is followed by a letter or digit, where neither normalizing nor splitting looks across.
+fn cut(stretch: &str) -> (&str, &str) {
+    let is_cut = |pair: &[u8]| matches!(pair[0], b' ' | b'\n') && pair[1].is_ascii_alphanumeric();
+    let later = stretch.as_bytes().get(PART..).and_then(|later| later.windows(2).position(is_cut));
+    later.and_then(|at| stretch.split_at_checked(PART + at)).unwrap_or((stretch, ""))
+}
+
 /// A bit for each byte of a block, the first the lowest.
 struct Kinds {
     inside: u64,
@@ -177,6 +187,34 @@ impl BertPath {
         slow: impl Fn(&str, &mut Vec<u32>) -> Result<(), TokenizerError>,
         ids: &mut Vec<u32>,
     ) -> Result<(), TokenizerError> {
+        self.run(added, text, slow, ids, |_| {})
+    }
+
+    /// How many ids `text` has.
+    pub(super) fn count(
+        &self,
+        added: &AddedVocabulary,
+        text: &str,
+        slow: impl Fn(&str, &mut Vec<u32>) -> Result<(), TokenizerError>,
+    ) -> Result<usize, TokenizerError> {
+        let mut ids = Vec::new();
+        let mut count = 0;
+        self.run(added, text, slow, &mut ids, |ids| {
+            count += ids.len();
+            ids.clear();
+        })?;
+        Ok(count + ids.len())
+    }
+
+    /// `pause` may take the ids away whenever it is called.
+    fn run(
+        &self,
+        added: &AddedVocabulary,
+        text: &str,
+        slow: impl Fn(&str, &mut Vec<u32>) -> Result<(), TokenizerError>,
+        ids: &mut Vec<u32>,
+        mut pause: impl FnMut(&mut Vec<u32>),
+    ) -> Result<(), TokenizerError> {
         let mut pieces = Vec::new();
         added.split_text(text, &mut pieces);
         self.seen.with(SeenWords::new, |seen| {
@@ -186,11 +224,16 @@ impl BertPath {
                     ids.push(id);
                     continue;
                 }
-                let stretch = &text[start..end];
-                let before = ids.len();
-                if self.stretch(stretch, &mut word, seen, ids).is_err() {
-                    ids.truncate(before);
-                    slow(stretch, ids)?;
+                let mut stretch = &text[start..end];
+                while !stretch.is_empty() {
+                    let (now, later) = cut(stretch);
+                    let before = ids.len();
+                    if self.stretch(now, &mut word, seen, ids).is_err() {
+                        ids.truncate(before);
+                        slow(now, ids)?;
+                    }
+                    pause(ids);
+                    stretch = later;
                 }
             }
             Ok(())
@@ -513,6 +556,21 @@ mod tests {
                 let slow = tokenizer.encode(&text, None, &Default::default()).expect("an encoding");
                 prop_assert_eq!(ids, slow.ids, "{:?}", text);
             }
+        }
+    }
+
+    #[test]
+    fn long_texts_are_done_in_parts() {
+        let vocabulary = ["ab", "##c", "c", "é", "e", "."].map(String::from);
+        let normalizer = r#"{"type": "BertNormalizer", "clean_text": true, "handle_chinese_chars": true, "strip_accents": false, "lowercase": true}"#;
+        let tokenizer = tokenizer(&vocabulary, normalizer, 100);
+        for shape in ["abc é\u{301} .c ", "abc\u{1d165}\u{1d16d} ", "中", "a"] {
+            let text = shape.repeat(5 * PART / shape.len()) + "abc";
+            let mut ids = Vec::new();
+            tokenizer.encode_ids(&text, None, &mut ids).expect("ids");
+            let slow = tokenizer.encode(&text, None, &Default::default()).expect("an encoding");
+            assert!(ids == slow.ids, "{shape:?}");
+            assert_eq!(tokenizer.count_tokens(&text).expect("a number"), ids.len());
         }
     }
 

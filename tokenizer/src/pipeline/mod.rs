@@ -65,6 +65,24 @@ impl Collector for Vec<u32> {
     }
 }
 
+/// How many tokens there were.
+struct Count(usize);
+
+impl Collector for Count {
+    #[inline]
+    fn push(&mut self, _: Token) {
+        self.0 += 1;
+    }
+
+    fn len(&self) -> usize {
+        self.0
+    }
+
+    fn truncate(&mut self, len: usize) {
+        self.0 = len;
+    }
+}
+
 /// A shorter way to the ids for a combination of components that many models share, chosen once, at load.
 #[derive(Debug)]
 pub(crate) enum FastPath {
@@ -133,6 +151,19 @@ impl Pipeline {
             FastPath::Unigram(path) => path.ids(self, text, ids),
             FastPath::WithSpans => self.run::<Spans, _>(text, ids),
             FastPath::Bert(path) => path.ids(&self.added, text, |stretch, ids| self.stretch_ids(stretch, ids), ids),
+        }
+    }
+
+    /// How many tokens `text` has.
+    pub(crate) fn count(&self, text: &str) -> Result<usize, TokenizerError> {
+        check_length(text)?;
+        match &self.fast {
+            FastPath::None => {
+                let mut count = Count(0);
+                self.run::<NoSpans, _>(text, &mut count)?;
+                Ok(count.0)
+            }
+            FastPath::Bert(path) => path.count(&self.added, text, |stretch, ids| self.stretch_ids(stretch, ids)),
         }
     }
 

@@ -2,9 +2,11 @@
 
 mod bert;
 mod byte_level;
+mod fixed_length;
 mod metaspace;
 mod pattern;
 mod scanner;
+mod scripts;
 mod split;
 mod splits;
 mod whitespace;
@@ -17,9 +19,11 @@ pub(crate) use scanner::Scanner;
 pub(crate) use split::{Behavior, Split};
 pub(crate) use splits::Splits;
 
+use std::num::NonZeroUsize;
+
 use crate::TokenizerError;
 use crate::normalized::{Alignment, Normalized};
-use crate::unicode::class;
+use crate::unicode::{class, is_numeric};
 
 /// A word: bytes of the normalized text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,8 +37,15 @@ pub(crate) struct Word {
 pub(crate) enum PreTokenizer {
     Bert,
     ByteLevel(ByteLevel),
+    CharDelimiterSplit(char),
+    /// Numbers isolated, or each of their characters where this says so.
+    Digits {
+        individual: bool,
+    },
+    FixedLength(NonZeroUsize),
     Metaspace(Metaspace),
     Split(Split),
+    UnicodeScripts,
     Whitespace,
     WhitespaceSplit,
     Punctuation(Behavior),
@@ -61,8 +72,19 @@ impl PreTokenizer {
         match self {
             PreTokenizer::Bert => splits.split(normalized, bert::split),
             PreTokenizer::ByteLevel(byte_level) => byte_level.apply(normalized, splits)?,
+            PreTokenizer::CharDelimiterSplit(delimiter) => splits.split(normalized, |text, within, words| {
+                split::split(text, within, |c| c == *delimiter, Behavior::Removed, words);
+            }),
+            PreTokenizer::Digits { individual } => splits.split(normalized, |text, within, words| {
+                let behavior = if *individual { Behavior::Isolated } else { Behavior::Contiguous };
+                split::split(text, within, is_numeric, behavior, words);
+            }),
+            PreTokenizer::FixedLength(length) => splits.split(normalized, |text, within, words| {
+                fixed_length::split(text, within, *length, words);
+            }),
             PreTokenizer::Metaspace(metaspace) => metaspace.apply(normalized, splits),
             PreTokenizer::Split(split) => split.apply(normalized, splits)?,
+            PreTokenizer::UnicodeScripts => splits.split(normalized, scripts::split),
             PreTokenizer::Whitespace => splits.split(normalized, whitespace::split),
             PreTokenizer::WhitespaceSplit => splits.split(normalized, |text, within, words| {
                 let is_space = |c| class(c).is_whitespace();

@@ -1,5 +1,7 @@
 //! `pre_tokenizer` of `tokenizer.json`.
 
+use std::num::NonZeroUsize;
+
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -8,8 +10,11 @@ use super::{JsonFile, MAX_DEPTH};
 use crate::TokenizerError;
 use crate::pre_tokenizers::{Behavior, ByteLevel, Metaspace, PreTokenizer, PrependScheme, Split};
 
-const SUPPORTED: &str =
-    "BertPreTokenizer, ByteLevel, Metaspace, Punctuation, Sequence, Split, Whitespace, WhitespaceSplit";
+const SUPPORTED: &str = "BertPreTokenizer, ByteLevel, CharDelimiterSplit, Digits, FixedLength, Metaspace, Punctuation, Sequence, Split, \
+     UnicodeScripts, Whitespace, WhitespaceSplit";
+
+/// The characters of a word where `FixedLength` doesn't say it.
+const FIXED_LENGTH: usize = 5;
 
 #[derive(Deserialize)]
 enum BehaviorName {
@@ -37,6 +42,21 @@ struct ByteLevelFields {
     add_prefix_space: bool,
     /// Files of before it was there mean the GPT-2 expression.
     use_regex: Option<bool>,
+}
+
+#[derive(Deserialize)]
+struct CharDelimiterSplitFields {
+    delimiter: char,
+}
+
+#[derive(Deserialize)]
+struct DigitsFields {
+    individual_digits: bool,
+}
+
+#[derive(Deserialize)]
+struct FixedLengthFields {
+    length: Option<usize>,
 }
 
 #[derive(Deserialize)]
@@ -109,7 +129,22 @@ pub(super) fn parse<'a>(
             let use_regex = fields.use_regex.unwrap_or(true);
             PreTokenizer::ByteLevel(ByteLevel { add_prefix_space: fields.add_prefix_space, use_regex })
         }
+        "CharDelimiterSplit" => {
+            let fields: CharDelimiterSplitFields = file.part(raw, path)?;
+            PreTokenizer::CharDelimiterSplit(fields.delimiter)
+        }
+        "Digits" => {
+            let fields: DigitsFields = file.part(raw, path)?;
+            PreTokenizer::Digits { individual: fields.individual_digits }
+        }
+        "FixedLength" => {
+            let fields: FixedLengthFields = file.part(raw, path)?;
+            let length = NonZeroUsize::new(fields.length.unwrap_or(FIXED_LENGTH));
+            let fault = || file.invalid(&format!("{path}.length"), "a length of at least 1", "0");
+            PreTokenizer::FixedLength(length.ok_or_else(fault)?)
+        }
         "Metaspace" => PreTokenizer::Metaspace(MetaspaceFields::parse(file, raw, path)?),
+        "UnicodeScripts" => PreTokenizer::UnicodeScripts,
         "Whitespace" => PreTokenizer::Whitespace,
         "WhitespaceSplit" => PreTokenizer::WhitespaceSplit,
         "Punctuation" => {
