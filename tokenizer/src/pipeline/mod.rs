@@ -164,6 +164,12 @@ impl Pipeline {
                 Ok(count.0)
             }
             FastPath::Bert(path) => path.count(&self.added, text, |stretch, ids| self.stretch_ids(stretch, ids)),
+            // These have no way to count but by making the ids.
+            _ => {
+                let mut ids = Vec::new();
+                self.ids(text, &mut ids)?;
+                Ok(ids.len())
+            }
         }
     }
 
