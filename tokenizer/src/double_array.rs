@@ -14,7 +14,7 @@ struct Unit {
 }
 
 /// No key ends here.
-const NO_VALUE: u32 = u32::MAX;
+pub(crate) const NO_VALUE: u32 = u32::MAX;
 
 /// The root's unit. The rest of its block belongs to no node: a node without children has base 0, which leads there.
 const ROOT: u32 = 0;
@@ -73,18 +73,6 @@ impl DoubleArray {
             Some((len, cursor.value()))
         });
         walked.filter_map(|(len, value)| Some((len, value?)))
-    }
-
-    /// The base of the root.
-    pub(crate) fn root_base(&self) -> u32 {
-        self.units.first().map_or(0, Unit::base)
-    }
-
-    /// The base and the value (`u32::MAX` for none) of the child that `byte` leads to from a node with this base.
-    #[inline]
-    pub(crate) fn child(&self, base: u32, byte: u8) -> Option<(u32, u32)> {
-        let unit = self.units.get((base ^ u32::from(byte)) as usize)?;
-        (unit.label() == byte).then_some((unit.base(), unit.value))
     }
 
     /// The value of exactly this key.

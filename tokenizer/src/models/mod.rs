@@ -1,14 +1,12 @@
 //! How a word becomes tokens: one file per model.
 
 mod bpe;
-mod max_match;
 mod unigram;
 pub(crate) mod vocabulary;
 mod wordlevel;
 mod wordpiece;
 
 pub(crate) use bpe::{Bpe, BpeParts, MergeList};
-pub(crate) use max_match::MaxMatch;
 pub(crate) use unigram::{Scratch as UnigramScratch, Unigram, UnigramFault, UnigramParts};
 pub(crate) use vocabulary::Vocabulary;
 pub(crate) use wordlevel::WordLevel;

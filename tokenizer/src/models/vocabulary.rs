@@ -157,11 +157,6 @@ impl Vocabulary {
         self.entries.len()
     }
 
-    /// Bytes of all tokens together.
-    pub(crate) fn text_len(&self) -> usize {
-        self.text.len()
-    }
-
     pub(crate) fn entries(&self) -> Range<u32> {
         0..self.entries.len() as u32
     }

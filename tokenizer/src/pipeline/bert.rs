@@ -1,13 +1,13 @@
 //! The ids of BERT's family in one pass over the bytes of a text: normalizer, pre-tokenizer and model at once.
 //!
-//! Words of ASCII are found 64 bytes at a time and put in lower case eight at a time. A word of up to
-//! sixteen bytes is looked up as a whole, then by its pieces; a longer one goes through [`MaxMatch`], byte by byte.
+//! Words of ASCII are found 64 bytes at a time and put in lower case eight at a time. A word is
+//! looked up as a whole, then by its pieces, with tables for those of up to sixteen bytes.
 
 use super::seen_words::SeenWords;
-use super::word_table::{LONGEST, WordTable, word_key};
+use super::word_table::{LONGEST, PieceKeys, WordTable, word_key};
 use crate::TokenizerError;
 use crate::added_vocabulary::{AddedVocabulary, Piece};
-use crate::models::{MaxMatch, Model};
+use crate::models::Model;
 use crate::normalizers::{BertNormalizer, Normalizer};
 use crate::pool::Pool;
 use crate::pre_tokenizers::{CharKind, PreTokenizer, bert_kind};
@@ -107,7 +107,6 @@ pub(crate) struct BertPath {
     words: WordTable,
     /// What threads that are not encoding just now have seen.
     seen: Pool<SeenWords>,
-    pieces: MaxMatch,
     unk_id: u32,
     max_input_chars_per_word: usize,
 }
@@ -149,16 +148,15 @@ impl BertPath {
             _ => ByteKind::Beyond,
         });
         let vocabulary = model.vocabulary();
-        let (mut first, mut further) = (Vec::with_capacity(vocabulary.len()), Vec::new());
+        let (mut first, mut further) = (PieceKeys::default(), PieceKeys::default());
         for entry in vocabulary.entries() {
             let (token, id) = (vocabulary.text_of(entry), vocabulary.id_of(entry));
-            if let Some(key) = token.strip_prefix(prefix).and_then(|rest| word_key(rest.as_bytes())) {
-                further.push((key, id));
+            if let Some(rest) = token.strip_prefix(prefix) {
+                further.push(rest, id);
             }
             // Punctuation of ASCII is a word of its own.
-            let may_begin_a_word = token.len() == 1 || !token.bytes().any(|byte| byte.is_ascii_punctuation());
-            if let Some(key) = word_key(token.as_bytes()).filter(|_| may_begin_a_word) {
-                first.push((key, id));
+            if token.len() == 1 || !token.bytes().any(|byte| byte.is_ascii_punctuation()) {
+                first.push(token, id);
             }
         }
         let unk_id = model.unk_id();
@@ -172,8 +170,7 @@ impl BertPath {
             kinds,
             alone,
             seen: Pool::new(),
-            words: WordTable::new(&first, &further)?,
-            pieces: MaxMatch::new(vocabulary, prefix)?,
+            words: WordTable::new(first, further)?,
             unk_id,
             max_input_chars_per_word: model.max_input_chars_per_word(),
         })
@@ -371,7 +368,7 @@ impl BertPath {
             {
                 false
             }
-            None => self.pieces.tokenize(word, ids),
+            None => self.words.longer_word(word, ids),
         };
         if !known {
             ids.truncate(before);
