@@ -70,6 +70,24 @@ pub enum TokenizerError {
         found: String,
     },
 
+    /// A word can't be encoded: its unknown parts have no token to stand for them.
+    #[error("{word:?} is unknown, and the token for what is unknown, {unk_token:?}, is not in the vocabulary")]
+    NoUnknownToken {
+        /// The name that the model gives the token.
+        unk_token: String,
+        /// The word, or its beginning.
+        word: String,
+    },
+
+    /// A regular expression of the file gave up on a text.
+    #[error("the regular expression {pattern:?} can't split the text: {message}")]
+    Regex {
+        /// The expression.
+        pattern: String,
+        /// What its engine says.
+        message: String,
+    },
+
     /// The text has 4 GiB or more.
     #[error("a text of {bytes} bytes is too long to encode: split it below {limit} bytes")]
     TextTooLong {
@@ -133,10 +151,26 @@ pub enum TokenizerError {
         limit: usize,
     },
 
+    /// A batch has more ids than 32 bits can count.
+    #[error("the batch has {tokens} tokens, more than {}: split it", u32::MAX)]
+    BatchTooLarge {
+        /// How many ids all texts have.
+        tokens: usize,
+    },
+
     /// The padded length can't be held in memory.
     #[error("padding to {length} tokens is more than memory can hold: lower the padded length")]
     PaddingTooLong {
         /// The length to pad to.
         length: usize,
     },
+}
+
+/// Characters of a word that an error shows.
+const SHOWN: usize = 40;
+
+impl TokenizerError {
+    pub(crate) fn no_unknown_token(unk_token: &str, word: &str) -> Self {
+        TokenizerError::NoUnknownToken { unk_token: unk_token.to_owned(), word: word.chars().take(SHOWN).collect() }
+    }
 }

@@ -26,16 +26,21 @@
 
 mod added_vocabulary;
 mod batch;
+mod byte_alphabet;
 mod char_offsets;
+mod decode_stream;
 mod decoders;
+mod double_array;
 mod encoding;
 mod error;
 mod formats;
+mod ids_batch;
 mod models;
 mod normalized;
 mod normalizers;
 mod options;
 mod pipeline;
+mod pool;
 mod pre_tokenizers;
 mod processors;
 mod special_tokens;
@@ -44,8 +49,10 @@ mod truncation;
 mod unicode;
 
 pub use added_vocabulary::AddedToken;
+pub use decode_stream::DecodeStream;
 pub use encoding::Encoding;
 pub use error::TokenizerError;
+pub use ids_batch::IdsBatch;
 pub use options::{DecodeOptions, EncodeOptions, Input, Padding, PaddingLength, Side, Truncation, TruncationStrategy};
 pub use special_tokens::{SpecialToken, SpecialTokens};
 pub use tokenizer::{IdsEncoded, Tokenizer};

@@ -5,13 +5,13 @@ use std::path::Path;
 
 use crate::TokenizerError;
 use crate::added_vocabulary::AddedToken;
-use crate::batch::in_parallel;
+use crate::batch::{CHUNK, in_parallel};
 use crate::decoders::{Decoder, clean_up};
 use crate::encoding::Encoding;
 use crate::formats;
 use crate::options::{DecodeOptions, EncodeOptions, Input, Padding, PaddingLength, Side, Truncation};
 use crate::pipeline::Pipeline;
-use crate::processors::{PostProcessor, TemplatePiece, Windowed};
+use crate::processors::{PostProcessor, TemplatePiece, Trimmer, Windowed};
 use crate::special_tokens::SpecialTokens;
 use crate::truncation::{rooms, windows};
 
@@ -148,7 +148,7 @@ impl Tokenizer {
         T: Sync,
         &'a T: Into<Input<'a>>,
     {
-        let mut encodings = in_parallel(inputs, threads, |input| self.encode_unpadded(input.into(), options))?;
+        let mut encodings = in_parallel(inputs, threads, CHUNK, |input| self.encode_unpadded(input.into(), options))?;
         self.pad(&mut encodings, options)?;
         Ok(encodings)
     }
@@ -195,21 +195,24 @@ impl Tokenizer {
     /// Turns ids back into a text. Ids that the tokenizer doesn't have are left out, as the reference does.
     ///
     /// # Errors
-    /// None so far; decoders that can fail are to come.
+    /// When a regular expression of the decoder gives up.
     pub fn decode(&self, ids: &[u32], options: &DecodeOptions) -> Result<String, TokenizerError> {
-        let tokens = ids.iter().filter_map(|&id| {
-            let token = match self.pipeline.added.decoded(id) {
-                Some(token) => token,
-                None => self.pipeline.model.vocabulary().id_to_token(id)?,
-            };
-            let skipped = options.skip_special_tokens && self.pipeline.added.is_special(token);
-            (!skipped).then_some(token)
-        });
-        let text = self.decoder.decode(tokens);
+        let tokens = ids.iter().filter_map(|&id| self.decoded_token(id, options.skip_special_tokens));
+        let text = self.decoder.decode(tokens)?;
         match options.clean_up.or(self.clean_up) {
             Some(true) => Ok(clean_up(&text)),
             _ => Ok(text),
         }
+    }
+
+    /// What the decoder gets for an id: nothing for one that the tokenizer doesn't have, or that is skipped.
+    pub(crate) fn decoded_token(&self, id: u32, skip_special_tokens: bool) -> Option<&str> {
+        let token = match self.pipeline.added.decoded(id) {
+            Some(token) => token,
+            None => self.pipeline.model.vocabulary().id_to_token(id)?,
+        };
+        let skipped = skip_special_tokens && self.pipeline.added.is_special(token);
+        (!skipped).then_some(token)
     }
 
     /// Turns many lists of ids back into texts, on `threads` threads (`None`: as many as the machine has).
@@ -230,7 +233,7 @@ impl Tokenizer {
         options: &DecodeOptions,
         threads: Option<NonZeroUsize>,
     ) -> Result<Vec<String>, TokenizerError> {
-        in_parallel(batch, threads, |ids| self.decode(ids.as_ref(), options))
+        in_parallel(batch, threads, CHUNK, |ids| self.decode(ids.as_ref(), options))
     }
 
     /// The id of a token, added or of the vocabulary, by its exact text.
@@ -325,8 +328,12 @@ impl Tokenizer {
             sequences.push((&first, whole(length.0)));
             sequences.extend(second.iter().map(|tokens| (tokens, whole(tokens.0.len()))));
         }
-        let sequences: Vec<Windowed> =
-            sequences.into_iter().map(|(tokens, windows)| Windowed { tokens, windows }).collect();
+        let texts = [input.text, input.pair.unwrap_or_default()];
+        let windowed = sequences.into_iter().zip(texts).map(|((tokens, windows), text)| {
+            let trimmer = self.processor.trim.map(|trim| Trimmer { trim, text, pipeline: &self.pipeline });
+            Windowed { tokens, windows, trimmer }
+        });
+        let sequences: Vec<Windowed> = windowed.collect();
         template.apply(&sequences, options.add_special_tokens)
     }
 

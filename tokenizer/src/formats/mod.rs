@@ -1,7 +1,9 @@
 //! The files that tokenizers are published in: one file per format.
 
+mod base64;
 pub(crate) mod folder;
 mod json;
+mod merges;
 mod side_files;
 pub(crate) mod tokenizer_json;
 pub(crate) mod vocab_txt;

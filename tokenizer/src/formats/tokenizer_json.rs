@@ -5,6 +5,7 @@ mod decoder;
 mod defaults;
 mod model;
 mod normalizer;
+mod pattern;
 mod post_processor;
 mod pre_tokenizer;
 
@@ -63,7 +64,7 @@ pub(crate) fn parse(name: &str, bytes: &[u8], side_files: SideFiles) -> Result<T
     let padding = root.padding.map(|raw| defaults::padding(file, raw));
 
     let mut tokenizer = Tokenizer {
-        pipeline: Pipeline { added, normalizer, pre_tokenizer, model },
+        pipeline: Pipeline::new(added, normalizer, pre_tokenizer, model),
         processor: processor.unwrap_or_default(),
         decoder,
         special_tokens: Default::default(),

@@ -81,7 +81,7 @@ pub(crate) fn parse(name: &str, bytes: &[u8], side_files: &SideFiles) -> Result<
             AddedFault::Id { content, found, expected, .. } => {
                 format!("id {found} for {content:?}, which has or would get {expected}")
             }
-            AddedFault::Automaton(message) => message,
+            AddedFault::Automaton(message) | AddedFault::Normalizer(message) => message,
         };
         invalid("tokenizer_config.json, added_tokens.json", expected.to_owned(), found)
     })?;
@@ -96,12 +96,7 @@ pub(crate) fn parse(name: &str, bytes: &[u8], side_files: &SideFiles) -> Result<
         invalid("all lines", expected, "none".to_owned())
     })?;
     let mut tokenizer = Tokenizer {
-        pipeline: Pipeline {
-            added,
-            normalizer: Some(normalizer),
-            pre_tokenizer: Some(PreTokenizer::Bert),
-            model: Model::WordPiece(model),
-        },
+        pipeline: Pipeline::new(added, Some(normalizer), Some(PreTokenizer::Bert), Model::WordPiece(model)),
         processor: PostProcessor::bert(cls, sep),
         decoder: Decoder::WordPiece(WordPieceDecoder { prefix: PREFIX.to_owned(), cleanup: true }),
         special_tokens: Default::default(),

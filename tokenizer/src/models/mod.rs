@@ -1,10 +1,18 @@
 //! How a word becomes tokens: one file per model.
 
+mod bpe;
+mod unigram;
 pub(crate) mod vocabulary;
+mod wordlevel;
 mod wordpiece;
 
+pub(crate) use bpe::{Bpe, BpeParts, MergeList};
+pub(crate) use unigram::{Scratch as UnigramScratch, Unigram, UnigramFault, UnigramParts};
 pub(crate) use vocabulary::Vocabulary;
+pub(crate) use wordlevel::WordLevel;
 pub(crate) use wordpiece::{WordPiece, WordPieceParts};
+
+use crate::TokenizerError;
 
 /// Where a model puts the tokens of a word.
 pub(crate) trait TokenSink {
@@ -19,21 +27,47 @@ pub(crate) trait TokenSink {
 /// A model, compiled.
 #[derive(Debug)]
 pub(crate) enum Model {
+    Bpe(Bpe),
+    Unigram(Unigram),
+    WordLevel(WordLevel),
     WordPiece(WordPiece),
 }
 
+/// The working memory of any model, kept from word to word.
+#[derive(Debug, Default)]
+pub(crate) struct ModelScratch {
+    bpe: bpe::Scratch,
+    unigram: unigram::Scratch,
+}
+
 impl Model {
-    /// Appends the tokens of one word.
+    /// Appends the tokens of one word, which isn't empty.
+    ///
+    /// Fails where the word needs the token for unknown words and the vocabulary has none.
     #[inline]
-    pub(crate) fn tokenize(&self, word: &str, sink: &mut impl TokenSink) {
+    pub(crate) fn tokenize(
+        &self,
+        word: &str,
+        scratch: &mut ModelScratch,
+        sink: &mut impl TokenSink,
+    ) -> Result<(), TokenizerError> {
         match self {
-            Model::WordPiece(model) => model.tokenize(word, sink),
+            Model::Bpe(model) => model.tokenize(word, &mut scratch.bpe, sink),
+            Model::Unigram(model) => model.tokenize(word, &mut scratch.unigram, sink),
+            Model::WordLevel(model) => model.tokenize(word, sink),
+            Model::WordPiece(model) => {
+                model.tokenize(word, sink);
+                Ok(())
+            }
         }
     }
 
     /// The vocabulary, without the added tokens.
     pub(crate) fn vocabulary(&self) -> &Vocabulary {
         match self {
+            Model::Bpe(model) => model.vocabulary(),
+            Model::Unigram(model) => model.vocabulary(),
+            Model::WordLevel(model) => model.vocabulary(),
             Model::WordPiece(model) => model.vocabulary(),
         }
     }
@@ -41,6 +75,9 @@ impl Model {
     /// The token that unknown words become.
     pub(crate) fn unk_token(&self) -> Option<&str> {
         match self {
+            Model::Bpe(model) => model.unk_token(),
+            Model::Unigram(model) => model.unk_token(),
+            Model::WordLevel(model) => Some(model.unk_token()),
             Model::WordPiece(model) => Some(model.unk_token()),
         }
     }

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::Trimmer;
 use crate::TokenizerError;
 use crate::encoding::{EncodedToken, Encoding};
 use crate::pipeline::Tokens;
@@ -35,6 +36,7 @@ pub(crate) struct Template {
 pub(crate) struct Windowed<'a> {
     pub(crate) tokens: &'a Tokens,
     pub(crate) windows: Vec<Range<usize>>,
+    pub(crate) trimmer: Option<Trimmer<'a>>,
 }
 
 impl Template {
@@ -46,6 +48,12 @@ impl Template {
 
     pub(crate) fn pieces(&self) -> &[TemplatePiece] {
         &self.pieces
+    }
+
+    /// Whether it is so many sequences in their order, each of its own type, as without any template.
+    pub(crate) fn is_plain(&self, sequences: usize) -> bool {
+        let plain = |(piece, place): (&TemplatePiece, u8)| matches!(*piece, TemplatePiece::Sequence { index, type_id } if index == place && type_id == u32::from(place));
+        self.pieces.len() == sequences && self.pieces.iter().zip(0..).all(plain)
     }
 
     /// How many special tokens it adds.
@@ -119,11 +127,15 @@ impl Windowed<'_> {
         let Some(window) = self.windows.get(window) else {
             return;
         };
-        for token in &self.tokens.0[window.clone()] {
+        for (place, token) in self.tokens.0[window.clone()].iter().enumerate() {
+            let offsets = match &self.trimmer {
+                Some(trimmer) => trimmer.offsets(place, token),
+                None => (token.span.start as usize, token.span.end as usize),
+            };
             encoding.push(EncodedToken {
                 id: token.id,
                 type_id,
-                offsets: (token.span.start as usize, token.span.end as usize),
+                offsets,
                 word_id: Some(token.word),
                 sequence_id: Some(sequence_id),
             });

@@ -5,11 +5,46 @@ use serde_json::value::RawValue;
 
 use super::JsonFile;
 use crate::TokenizerError;
-use crate::formats::vocabulary_map::VocabularyMap;
+use crate::formats::merges::Merges;
+use crate::formats::vocabulary_map::{ScoredPieces, VocabularyMap};
 use crate::models::vocabulary::VocabularyFault;
-use crate::models::{Model, WordPiece, WordPieceParts};
+use crate::models::{
+    Bpe, BpeParts, Model, Unigram, UnigramFault, UnigramParts, Vocabulary, WordLevel, WordPiece, WordPieceParts,
+};
 
-const SUPPORTED: &str = "WordPiece";
+const SUPPORTED: &str = "BPE, Unigram, WordLevel, WordPiece";
+
+#[derive(Deserialize)]
+struct BpeFields<'a> {
+    dropout: Option<f64>,
+    #[serde(default)]
+    unk_token: Option<String>,
+    continuing_subword_prefix: Option<String>,
+    end_of_word_suffix: Option<String>,
+    fuse_unk: Option<bool>,
+    byte_fallback: Option<bool>,
+    ignore_merges: Option<bool>,
+    #[serde(borrow)]
+    vocab: &'a RawValue,
+    #[serde(borrow)]
+    merges: &'a RawValue,
+}
+
+#[derive(Deserialize)]
+struct UnigramFields<'a> {
+    unk_id: Option<u32>,
+    #[serde(default)]
+    byte_fallback: bool,
+    #[serde(borrow)]
+    vocab: &'a RawValue,
+}
+
+#[derive(Deserialize)]
+struct WordLevelFields<'a> {
+    #[serde(borrow)]
+    vocab: &'a RawValue,
+    unk_token: String,
+}
 
 #[derive(Deserialize)]
 struct WordPieceFields<'a> {
@@ -20,22 +55,83 @@ struct WordPieceFields<'a> {
     vocab: &'a RawValue,
 }
 
+/// What tells the models apart in files of before they had types.
+#[derive(Deserialize)]
+struct UntypedFields<'a> {
+    #[serde(borrow)]
+    merges: Option<&'a RawValue>,
+    max_input_chars_per_word: Option<usize>,
+    unk_token: Option<String>,
+}
+
 pub(super) fn parse<'a>(file: &JsonFile<'a>, raw: &'a RawValue) -> Result<Model, TokenizerError> {
     match file.kind(raw, "$.model")?.as_deref() {
-        // Files of before the models had types: only WordPiece has these fields.
-        Some("WordPiece") | None => wordpiece(file, raw),
+        Some("BPE") => bpe(file, raw),
+        Some("Unigram") => unigram(file, raw),
+        Some("WordLevel") => wordlevel(file, raw),
+        Some("WordPiece") => wordpiece(file, raw),
         Some(other) => Err(file.unsupported("$.model", "a model", other, SUPPORTED)),
+        None => match file.part(raw, "$.model")? {
+            UntypedFields { merges: Some(_), .. } => bpe(file, raw),
+            UntypedFields { max_input_chars_per_word: None, unk_token: Some(_), .. } => wordlevel(file, raw),
+            _ => wordpiece(file, raw),
+        },
     }
+}
+
+fn vocabulary<'a>(file: &JsonFile<'a>, raw: &'a RawValue) -> Result<Vocabulary, TokenizerError> {
+    let VocabularyMap(builder) = file.part(raw, "$.model.vocab")?;
+    let vocabulary = builder.build();
+    vocabulary.map_err(|fault| file.invalid("$.model.vocab", "every token and every id once", found(&fault)))
+}
+
+fn bpe<'a>(file: &JsonFile<'a>, raw: &'a RawValue) -> Result<Model, TokenizerError> {
+    let fields: BpeFields = file.part(raw, "$.model")?;
+    if let Some(dropout) = fields.dropout.filter(|&dropout| dropout != 0.0) {
+        return Err(file.invalid("$.model.dropout", "no dropout, which makes ids random", dropout.to_string()));
+    }
+    let Merges(merges) = file.part(fields.merges, "$.model.merges")?;
+    let parts = BpeParts {
+        vocabulary: vocabulary(file, fields.vocab)?,
+        merges,
+        unk_token: fields.unk_token,
+        continuing_subword_prefix: fields.continuing_subword_prefix.unwrap_or_default(),
+        end_of_word_suffix: fields.end_of_word_suffix.unwrap_or_default(),
+        fuse_unk: fields.fuse_unk.unwrap_or(false),
+        byte_fallback: fields.byte_fallback.unwrap_or(false),
+        ignore_merges: fields.ignore_merges.unwrap_or(false),
+    };
+    Bpe::new(parts).map(Model::Bpe).map_err(|fault| {
+        let place = |place: usize| format!("$.model.merges[{place}]");
+        let path = fault.place().map_or_else(|| "$.model.merges".to_owned(), place);
+        file.invalid(&path, fault.expected(), fault.found())
+    })
+}
+
+fn unigram<'a>(file: &JsonFile<'a>, raw: &'a RawValue) -> Result<Model, TokenizerError> {
+    let fields: UnigramFields = file.part(raw, "$.model")?;
+    let ScoredPieces { pieces, scores } = file.part(fields.vocab, "$.model.vocab")?;
+    let pieces = pieces.build().map_err(|fault| file.invalid("$.model.vocab", "every piece once", found(&fault)))?;
+    let UnigramFields { unk_id, byte_fallback, .. } = fields;
+    let parts = UnigramParts { vocabulary: pieces, scores, unk_id, byte_fallback };
+    Unigram::new(parts).map(Model::Unigram).map_err(|fault| match fault {
+        UnigramFault::UnkId { pieces } => {
+            let found = unk_id.unwrap_or_default().to_string();
+            file.invalid("$.model.unk_id", format!("the place of one of {pieces} pieces"), found)
+        }
+        UnigramFault::Trie(fault) => file.invalid("$.model.vocab", "pieces that fit into a trie", format!("{fault:?}")),
+    })
+}
+
+fn wordlevel<'a>(file: &JsonFile<'a>, raw: &'a RawValue) -> Result<Model, TokenizerError> {
+    let fields: WordLevelFields = file.part(raw, "$.model")?;
+    Ok(Model::WordLevel(WordLevel::new(vocabulary(file, fields.vocab)?, fields.unk_token)))
 }
 
 fn wordpiece<'a>(file: &JsonFile<'a>, raw: &'a RawValue) -> Result<Model, TokenizerError> {
     let fields: WordPieceFields = file.part(raw, "$.model")?;
-    let VocabularyMap(builder) = file.part(fields.vocab, "$.model.vocab")?;
-    let vocabulary = builder
-        .build()
-        .map_err(|fault| file.invalid("$.model.vocab", "every token and every id once", found(&fault)))?;
     let parts = WordPieceParts {
-        vocabulary,
+        vocabulary: vocabulary(file, fields.vocab)?,
         unk_token: fields.unk_token.clone(),
         continuing_subword_prefix: fields.continuing_subword_prefix,
         max_input_chars_per_word: fields.max_input_chars_per_word,

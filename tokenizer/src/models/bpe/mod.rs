@@ -1,0 +1,204 @@
+//! BPE: the pair of neighbours that comes first in the list of merges becomes one token, until no pair is in the list.
+//!
+//! All of its kinds: on the bytes of a text in the alphabet of byte-level tokenizers (GPT-2, RoBERTa, Llama 3), on
+//! characters with a mark at the end of a word (GPT), and on characters with bytes for unknown ones (SentencePiece).
+
+mod merge_list;
+mod merge_table;
+mod merging;
+
+pub(crate) use merge_list::MergeList;
+use merge_table::{Merge, MergeTable};
+pub(crate) use merging::{Scratch, Symbol};
+
+use super::TokenSink;
+use super::vocabulary::{PrefixHash, Vocabulary};
+use crate::TokenizerError;
+
+/// What a [`Bpe`] is made of, as the file gives it.
+#[derive(Debug)]
+pub(crate) struct BpeParts {
+    pub(crate) vocabulary: Vocabulary,
+    pub(crate) merges: MergeList,
+    pub(crate) unk_token: Option<String>,
+    pub(crate) continuing_subword_prefix: String,
+    pub(crate) end_of_word_suffix: String,
+    pub(crate) fuse_unk: bool,
+    pub(crate) byte_fallback: bool,
+    pub(crate) ignore_merges: bool,
+}
+
+/// Why the merges can't be.
+#[derive(Debug)]
+pub(crate) enum BpeFault {
+    /// A token of merge `place`, or what it makes, is not in the vocabulary.
+    Unknown { place: usize, token: String },
+    /// Merge `place` adds nothing to its left token.
+    Empty { place: usize, right: String },
+    /// 2^32 merges or more.
+    TooMany,
+}
+
+impl BpeFault {
+    /// Which merge, counted from 0.
+    pub(crate) fn place(&self) -> Option<usize> {
+        match self {
+            BpeFault::Unknown { place, .. } | BpeFault::Empty { place, .. } => Some(*place),
+            BpeFault::TooMany => None,
+        }
+    }
+
+    pub(crate) fn expected(&self) -> &'static str {
+        match self {
+            BpeFault::Unknown { .. } => "a merge of tokens of the vocabulary to one of its tokens",
+            BpeFault::Empty { .. } => "a right token that is longer than the prefix of continuations",
+            BpeFault::TooMany => "fewer than 2^32 merges",
+        }
+    }
+
+    pub(crate) fn found(&self) -> String {
+        match self {
+            BpeFault::Unknown { token, .. } => format!("{token:?}, which is not in it"),
+            BpeFault::Empty { right, .. } => format!("{right:?}"),
+            BpeFault::TooMany => "more".to_owned(),
+        }
+    }
+}
+
+/// `BPE` of `tokenizer.json`.
+#[derive(Debug)]
+pub(crate) struct Bpe {
+    vocabulary: Vocabulary,
+    merges: MergeTable,
+    unk_token: Option<String>,
+    unk_id: Option<u32>,
+    continuing_subword_prefix: String,
+    end_of_word_suffix: String,
+    fuse_unk: bool,
+    /// The tokens `<0x00>` to `<0xFF>`, where unknown characters become bytes.
+    byte_tokens: Option<Box<[Option<u32>; 256]>>,
+    ignore_merges: bool,
+}
+
+impl Bpe {
+    pub(crate) fn new(parts: BpeParts) -> Result<Self, BpeFault> {
+        let vocabulary = parts.vocabulary;
+        let prefix_len = parts.continuing_subword_prefix.len();
+        let mut merges = MergeTable::with_capacity(parts.merges.len());
+        let mut whole = String::new();
+        for (place, (left, right)) in parts.merges.iter().enumerate() {
+            let rank = u32::try_from(place).ok().filter(|&rank| rank < merge_table::NEVER).ok_or(BpeFault::TooMany)?;
+            let id = |token: &str| {
+                let unknown = || BpeFault::Unknown { place, token: token.to_owned() };
+                vocabulary.token_to_id(token).ok_or_else(unknown)
+            };
+            let pair = (id(left)?, id(right)?);
+            // The reference cuts as many bytes as the prefix has, whatever they are.
+            let added = right.get(prefix_len..).filter(|added| !added.is_empty());
+            let added = added.ok_or_else(|| BpeFault::Empty { place, right: right.to_owned() })?;
+            whole.clear();
+            whole.push_str(left);
+            whole.push_str(added);
+            merges.insert(pair.0, pair.1, Merge { rank, id: id(&whole)? });
+        }
+        let byte_token = |byte: usize| vocabulary.token_to_id(&format!("<0x{byte:02X}>"));
+        Ok(Bpe {
+            unk_id: parts.unk_token.as_deref().and_then(|token| vocabulary.token_to_id(token)),
+            byte_tokens: parts.byte_fallback.then(|| Box::new(std::array::from_fn(byte_token))),
+            vocabulary,
+            merges,
+            unk_token: parts.unk_token,
+            continuing_subword_prefix: parts.continuing_subword_prefix,
+            end_of_word_suffix: parts.end_of_word_suffix,
+            fuse_unk: parts.fuse_unk,
+            ignore_merges: parts.ignore_merges,
+        })
+    }
+
+    pub(crate) fn vocabulary(&self) -> &Vocabulary {
+        &self.vocabulary
+    }
+
+    pub(crate) fn unk_token(&self) -> Option<&str> {
+        self.unk_token.as_deref()
+    }
+
+    pub(super) fn tokenize(
+        &self,
+        word: &str,
+        scratch: &mut Scratch,
+        sink: &mut impl TokenSink,
+    ) -> Result<(), TokenizerError> {
+        if self.ignore_merges
+            && let Some(id) = self.vocabulary.token_to_id(word)
+        {
+            sink.push(id, 0, word.len());
+            return Ok(());
+        }
+        self.characters(word, scratch)?;
+        self.merges.merge(scratch);
+        // A dropped character takes no place: what follows it moves up, as the reference has it.
+        let mut start = 0;
+        for symbol in &scratch.symbols {
+            let end = start + symbol.len as usize;
+            sink.push(symbol.id, start, end);
+            start = end;
+        }
+        Ok(())
+    }
+
+    /// The word as symbols of one character each, unknown ones replaced by bytes or the unknown token.
+    fn characters(&self, word: &str, scratch: &mut Scratch) -> Result<(), TokenizerError> {
+        let Scratch { symbols, piece, .. } = scratch;
+        symbols.clear();
+        // Its length is still growing where unknown characters are fused. It goes in only when a known
+        // character or another unknown one comes, so bytes overtake it, as they do in the reference.
+        let mut unknown: Option<Symbol> = None;
+        for (at, c) in word.char_indices() {
+            let end = at + c.len_utf8();
+            let len = c.len_utf8() as u32;
+            let text = self.with_affixes(&word[at..end], at == 0, end == word.len(), piece);
+            let hash = PrefixHash::of(text.as_bytes());
+            if let Some(entry) = self.vocabulary.find(hash, text.as_bytes()) {
+                symbols.extend(unknown.take());
+                symbols.push(Symbol { id: self.vocabulary.id_of(entry), len });
+                continue;
+            }
+            if let Some(byte_tokens) = &self.byte_tokens {
+                let tokens = || text.bytes().map(|byte| byte_tokens[usize::from(byte)]);
+                if tokens().all(|token| token.is_some()) {
+                    symbols.extend(tokens().flatten().map(|id| Symbol { id, len: 1 }));
+                    continue;
+                }
+            }
+            let Some(unk_token) = &self.unk_token else {
+                continue;
+            };
+            unknown = match unknown {
+                Some(Symbol { id, len: before }) if self.fuse_unk => Some(Symbol { id, len: before + len }),
+                _ => {
+                    symbols.extend(unknown);
+                    let id = self.unk_id.ok_or_else(|| TokenizerError::no_unknown_token(unk_token, word))?;
+                    Some(Symbol { id, len })
+                }
+            };
+        }
+        symbols.extend(unknown);
+        Ok(())
+    }
+
+    /// A character as the vocabulary writes it at its place in the word.
+    #[inline]
+    fn with_affixes<'a>(&self, c: &'a str, is_first: bool, is_last: bool, piece: &'a mut String) -> &'a str {
+        let prefix = if is_first { "" } else { &self.continuing_subword_prefix };
+        let suffix = if is_last { &self.end_of_word_suffix } else { "" };
+        if prefix.is_empty() && suffix.is_empty() {
+            return c;
+        }
+        piece.clear();
+        piece.push_str(prefix);
+        piece.push_str(c);
+        piece.push_str(suffix);
+        piece
+    }
+}

@@ -1,0 +1,295 @@
+//! From a text to its tokens: added tokens, normalizer, pre-tokenizer, model.
+
+mod bert;
+mod chunk_cache;
+mod seen_words;
+mod unigram;
+mod word_table;
+
+use crate::TokenizerError;
+use crate::added_vocabulary::{AddedVocabulary, Piece};
+use crate::models::{Model, ModelScratch, TokenSink};
+use crate::normalized::{Alignment, NoSpans, Normalized, Original, Source, Span, Spans};
+use crate::normalizers::Normalizer;
+use crate::pre_tokenizers::{PreTokenizer, Splits, Word};
+
+/// The first length of a text that 32-bit spans can't hold.
+const TEXT_LIMIT: usize = u32::MAX as usize;
+
+/// A token of a sequence, with the bytes of the original text that it stands for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Token {
+    pub(crate) id: u32,
+    pub(crate) word: u32,
+    pub(crate) span: Span,
+}
+
+/// The tokens of a sequence.
+#[derive(Debug, Default)]
+pub(crate) struct Tokens(pub(crate) Vec<Token>);
+
+/// Where tokens end up: [`Tokens`], or bare ids.
+trait Collector {
+    fn push(&mut self, token: Token);
+    fn len(&self) -> usize;
+    fn truncate(&mut self, len: usize);
+}
+
+impl Collector for Tokens {
+    #[inline]
+    fn push(&mut self, token: Token) {
+        self.0.push(token);
+    }
+
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    fn truncate(&mut self, len: usize) {
+        self.0.truncate(len);
+    }
+}
+
+impl Collector for Vec<u32> {
+    #[inline]
+    fn push(&mut self, token: Token) {
+        Vec::push(self, token.id);
+    }
+
+    fn len(&self) -> usize {
+        Vec::len(self)
+    }
+
+    fn truncate(&mut self, len: usize) {
+        Vec::truncate(self, len);
+    }
+}
+
+/// How many tokens there were.
+struct Count(usize);
+
+impl Collector for Count {
+    #[inline]
+    fn push(&mut self, _: Token) {
+        self.0 += 1;
+    }
+
+    fn len(&self) -> usize {
+        self.0
+    }
+
+    fn truncate(&mut self, len: usize) {
+        self.0 = len;
+    }
+}
+
+/// A shorter way to the ids for a combination of components that many models share, chosen once, at load.
+#[derive(Debug)]
+pub(crate) enum FastPath {
+    /// Through every component, one after the other.
+    None,
+    Bert(Box<bert::BertPath>),
+    Unigram(Box<unigram::UnigramPath>),
+    /// Through every component, and with spans, which a pre-tokenizer goes by.
+    WithSpans,
+}
+
+impl FastPath {
+    /// The one that gives the same ids as these components.
+    fn choose(
+        added: &AddedVocabulary,
+        normalizer: Option<&Normalizer>,
+        pre_tokenizer: Option<&PreTokenizer>,
+        model: &Model,
+    ) -> Self {
+        if let Some(path) = bert::BertPath::new(added, normalizer, pre_tokenizer, model) {
+            return FastPath::Bert(Box::new(path));
+        }
+        if let Some(path) = unigram::UnigramPath::new(added, normalizer, pre_tokenizer, model) {
+            return FastPath::Unigram(Box::new(path));
+        }
+        if normalizer.is_some() && pre_tokenizer.is_some_and(PreTokenizer::goes_by_spans) {
+            return FastPath::WithSpans;
+        }
+        FastPath::None
+    }
+}
+
+/// The components that turn a text into tokens, in the order of their work.
+#[derive(Debug)]
+pub(crate) struct Pipeline {
+    pub(crate) added: AddedVocabulary,
+    pub(crate) normalizer: Option<Normalizer>,
+    pub(crate) pre_tokenizer: Option<PreTokenizer>,
+    pub(crate) model: Model,
+    fast: FastPath,
+}
+
+impl Pipeline {
+    pub(crate) fn new(
+        added: AddedVocabulary,
+        normalizer: Option<Normalizer>,
+        pre_tokenizer: Option<PreTokenizer>,
+        model: Model,
+    ) -> Self {
+        let fast = FastPath::choose(&added, normalizer.as_ref(), pre_tokenizer.as_ref(), &model);
+        Pipeline { added, normalizer, pre_tokenizer, model, fast }
+    }
+
+    /// The tokens of `text` with their spans and words.
+    pub(crate) fn tokens(&self, text: &str) -> Result<Tokens, TokenizerError> {
+        let mut tokens = Tokens::default();
+        self.run::<Spans, _>(text, &mut tokens)?;
+        Ok(tokens)
+    }
+
+    /// Appends the ids of `text`. Allocates a few buffers per call, nothing per word.
+    pub(crate) fn ids(&self, text: &str, ids: &mut Vec<u32>) -> Result<(), TokenizerError> {
+        check_length(text)?;
+        match &self.fast {
+            FastPath::None => self.run::<NoSpans, _>(text, ids),
+            FastPath::Unigram(path) => path.ids(self, text, ids),
+            FastPath::WithSpans => self.run::<Spans, _>(text, ids),
+            FastPath::Bert(path) => path.ids(&self.added, text, |stretch, ids| self.stretch_ids(stretch, ids), ids),
+        }
+    }
+
+    /// How many tokens `text` has.
+    pub(crate) fn count(&self, text: &str) -> Result<usize, TokenizerError> {
+        check_length(text)?;
+        match &self.fast {
+            FastPath::None => {
+                let mut count = Count(0);
+                self.run::<NoSpans, _>(text, &mut count)?;
+                Ok(count.0)
+            }
+            FastPath::Bert(path) => path.count(&self.added, text, |stretch, ids| self.stretch_ids(stretch, ids)),
+            // These have no way to count but by making the ids.
+            _ => {
+                let mut ids = Vec::new();
+                self.ids(text, &mut ids)?;
+                Ok(ids.len())
+            }
+        }
+    }
+
+    /// Appends the ids of a stretch without added tokens, by way of every component.
+    fn stretch_ids(&self, stretch: &str, ids: &mut Vec<u32>) -> Result<(), TokenizerError> {
+        Run::<NoSpans, _>::new(self, ids).stretch(&Original { text: stretch, base: 0 })
+    }
+
+    fn run<A: Alignment, C: Collector>(&self, text: &str, out: &mut C) -> Result<(), TokenizerError> {
+        check_length(text)?;
+        let mut pieces = Vec::new();
+        self.added.split_text(text, &mut pieces);
+        let mut run = Run::<A, C>::new(self, out);
+        for piece in pieces {
+            let original = Original { text: &text[piece.start..piece.end], base: piece.start };
+            match piece.added {
+                Some(id) => run.added(id, original.span(0, original.text.len())),
+                None => run.stretch(&original)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+fn check_length(text: &str) -> Result<(), TokenizerError> {
+    match text.len() {
+        bytes if bytes >= TEXT_LIMIT => Err(TokenizerError::TextTooLong { bytes, limit: TEXT_LIMIT }),
+        _ => Ok(()),
+    }
+}
+
+/// The buffers of one run and the count of its words.
+struct Run<'a, A, C> {
+    pipeline: &'a Pipeline,
+    normalized: Normalized<A>,
+    pieces: Vec<Piece>,
+    splits: Splits<A>,
+    /// Whether the stretch begins the text.
+    begins_text: bool,
+    scratch: ModelScratch,
+    word: u32,
+    out: &'a mut C,
+}
+
+impl<'a, A: Alignment, C: Collector> Run<'a, A, C> {
+    fn new(pipeline: &'a Pipeline, out: &'a mut C) -> Self {
+        let normalized = Normalized::default();
+        let scratch = ModelScratch::default();
+        let splits = Splits::default();
+        Run { pipeline, normalized, pieces: Vec::new(), splits, begins_text: false, scratch, word: 0, out }
+    }
+
+    fn added(&mut self, id: u32, span: Span) {
+        let word = self.word;
+        self.out.push(Token { id, word, span });
+        self.word += 1;
+    }
+
+    /// A stretch of text between added tokens.
+    fn stretch(&mut self, original: &Original) -> Result<(), TokenizerError> {
+        self.begins_text = original.base == 0;
+        self.normalized.clear();
+        self.normalized.reserve(original.text.len());
+        match &self.pipeline.normalizer {
+            Some(normalizer) => normalizer.normalize(original, &mut self.normalized)?,
+            None => self.normalized.copy(original),
+        }
+        let mut pieces = std::mem::take(&mut self.pieces);
+        pieces.clear();
+        let added = &self.pipeline.added;
+        added.split_normalized(self.normalized.text(), &mut pieces);
+        for &Piece { start, end, added } in &pieces {
+            match added {
+                Some(id) => self.added(id, self.normalized.original(start, end)),
+                None => self.words(Word { start, end })?,
+            }
+        }
+        self.pieces = pieces;
+        Ok(())
+    }
+
+    /// A stretch of normalized text between added tokens.
+    fn words(&mut self, within: Word) -> Result<(), TokenizerError> {
+        self.splits.begin(within, self.begins_text);
+        if let Some(pre_tokenizer) = &self.pipeline.pre_tokenizer {
+            pre_tokenizer.apply(&self.normalized, &mut self.splits)?;
+        }
+        let normalized = self.splits.text(&self.normalized);
+        let text = normalized.text();
+        for word in self.splits.words() {
+            let mut placed = Placed { normalized, base: word.start, word: self.word, out: self.out };
+            let model = &self.pipeline.model;
+            model.tokenize(&text[word.start..word.end], &mut self.scratch, &mut placed)?;
+            self.word += 1;
+        }
+        Ok(())
+    }
+}
+
+/// Gives the tokens of one word their place in the original text.
+struct Placed<'a, A, C> {
+    normalized: &'a Normalized<A>,
+    base: usize,
+    word: u32,
+    out: &'a mut C,
+}
+
+impl<A: Alignment, C: Collector> TokenSink for Placed<'_, A, C> {
+    #[inline]
+    fn push(&mut self, id: u32, start: usize, end: usize) {
+        let span = self.normalized.original(self.base + start, self.base + end);
+        let word = self.word;
+        self.out.push(Token { id, word, span });
+    }
+
+    fn len(&self) -> usize {
+        self.out.len()
+    }
+
+    fn truncate(&mut self, len: usize) {
+        self.out.truncate(len);
+    }
+}

@@ -1,0 +1,75 @@
+//! What `Split` looks for.
+
+use fancy_regex::{Regex, RegexBuilder};
+
+use super::scanner::Scanner;
+use crate::TokenizerError;
+
+/// A pattern, compiled.
+#[derive(Debug)]
+pub(crate) enum Pattern {
+    /// A text, which isn't empty.
+    Literal(String),
+    /// A well-known expression.
+    Scanner(Scanner),
+    /// Any other expression.
+    Regex(Box<Regex>),
+}
+
+impl Pattern {
+    /// The text itself.
+    pub(crate) fn literal(text: String) -> Result<Self, String> {
+        // An empty text is found between all characters, as an empty expression is.
+        if text.is_empty() { Self::regex("") } else { Ok(Pattern::Literal(text)) }
+    }
+
+    /// A regular expression. The error says what its engine can't do with it.
+    ///
+    /// The reference uses Oniguruma with Ruby's syntax: look-around, possessive quantifiers and atomic groups are
+    /// understood, `\K`, absent operators and the like are not.
+    pub(crate) fn regex(expression: &str) -> Result<Self, String> {
+        if let Some(scanner) = Scanner::of(expression) {
+            return Ok(Pattern::Scanner(scanner));
+        }
+        let regex = RegexBuilder::new(expression).oniguruma_mode(true).multi_line(true).build();
+        regex.map(|regex| Pattern::Regex(Box::new(regex))).map_err(|error| error.to_string())
+    }
+
+    /// Calls `part` for every match and for what lies between, in order, with the bytes and whether it is a match.
+    pub(crate) fn parts(&self, text: &str, mut part: impl FnMut(usize, usize, bool)) -> Result<(), TokenizerError> {
+        let mut done = 0;
+        let mut found = |start: usize, end: usize| {
+            if done < start {
+                part(done, start, false);
+            }
+            part(start, end, true);
+            done = end;
+        };
+        match self {
+            Pattern::Literal(literal) => {
+                text.match_indices(literal.as_str()).for_each(|(start, matched)| found(start, start + matched.len()));
+            }
+            Pattern::Scanner(scanner) => {
+                let mut start = 0;
+                while start < text.len() {
+                    let end = scanner.end(text, start);
+                    found(start, end);
+                    start = end;
+                }
+            }
+            Pattern::Regex(regex) => {
+                for matched in regex.find_iter(text) {
+                    let matched = matched.map_err(|error| TokenizerError::Regex {
+                        pattern: regex.as_str().to_owned(),
+                        message: error.to_string(),
+                    })?;
+                    found(matched.start(), matched.end());
+                }
+            }
+        }
+        if done < text.len() {
+            part(done, text.len(), false);
+        }
+        Ok(())
+    }
+}
