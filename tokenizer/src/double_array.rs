@@ -14,7 +14,7 @@ struct Unit {
 }
 
 /// No key ends here.
-const NO_VALUE: u32 = u32::MAX;
+pub(crate) const NO_VALUE: u32 = u32::MAX;
 
 /// The root's unit. The rest of its block belongs to no node: a node without children has base 0, which leads there.
 const ROOT: u32 = 0;
@@ -85,6 +85,16 @@ impl DoubleArray {
     pub(crate) fn child(&self, base: u32, byte: u8) -> Option<(u32, u32)> {
         let unit = self.units.get((base ^ u32::from(byte)) as usize)?;
         (unit.label() == byte).then_some((unit.base(), unit.value))
+    }
+
+    /// Whether `byte` leads to a child from a node with this base; and if so, the child's base and its value
+    /// ([`NO_VALUE`] for none). Without a branch, for those who walk many ways at once.
+    #[inline]
+    pub(crate) fn child_unless(&self, base: u32, byte: u8) -> (bool, u32, u32) {
+        match self.units.get((base ^ u32::from(byte)) as usize) {
+            Some(unit) => (unit.label() == byte, unit.base(), unit.value),
+            None => (false, 0, NO_VALUE),
+        }
     }
 
     /// The value of exactly this key.
