@@ -75,6 +75,21 @@ impl DoubleArray {
         walked.filter_map(|(len, value)| Some((len, value?)))
     }
 
+    /// The base of the root.
+    pub(crate) fn root_base(&self) -> u32 {
+        self.units.first().map_or(0, Unit::base)
+    }
+
+    /// Whether `byte` leads to a child from a node with this base; and if so, the child's base and its value
+    /// ([`NO_VALUE`] for none). Without a branch, for those who walk many ways at once.
+    #[inline]
+    pub(crate) fn child_unless(&self, base: u32, byte: u8) -> (bool, u32, u32) {
+        match self.units.get((base ^ u32::from(byte)) as usize) {
+            Some(unit) => (unit.label() == byte, unit.base(), unit.value),
+            None => (false, 0, NO_VALUE),
+        }
+    }
+
     /// The value of exactly this key.
     pub(crate) fn get(&self, key: &[u8]) -> Option<u32> {
         key.iter().try_fold(self.root(), |cursor, &byte| cursor.step(byte))?.value()

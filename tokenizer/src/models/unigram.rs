@@ -3,7 +3,7 @@
 use super::TokenSink;
 use super::vocabulary::Vocabulary;
 use crate::TokenizerError;
-use crate::double_array::{DoubleArray, DoubleArrayFault};
+use crate::double_array::{DoubleArray, DoubleArrayFault, NO_VALUE};
 
 /// A character that no piece covers costs so much more than the least likely piece.
 const UNK_PENALTY: f64 = 10.0;
@@ -51,6 +51,69 @@ struct Best {
 /// No way leads here yet.
 const UNREACHED: Best = Best { score: 0.0, start: u32::MAX, id: 0 };
 
+/// So many places are walked from at once, each for so many bytes: few pieces are longer.
+const WALKERS: usize = 32;
+const DEPTH: usize = 64;
+
+/// The pieces that start at each of several places side by side.
+///
+/// A walk down the trie waits for memory at every step; walks from different places don't wait for each other, so all
+/// take one step, then all that are left the next.
+#[derive(Debug)]
+struct Window {
+    count: usize,
+    starts: [u32; WALKERS],
+    /// Bit n: a piece of n + 1 bytes starts here, whose id is in `ids`.
+    lengths: [u64; WALKERS],
+    ids: [[u32; DEPTH]; WALKERS],
+    /// Bit n: walker n had not come to its end.
+    goes_on: u32,
+}
+
+impl Default for Window {
+    fn default() -> Self {
+        Window { count: 0, starts: [0; WALKERS], lengths: [0; WALKERS], ids: [[0; DEPTH]; WALKERS], goes_on: 0 }
+    }
+}
+
+impl Window {
+    /// Walks from the places of `bytes` from `at` on; returns the first place that is left.
+    fn walk(&mut self, trie: &DoubleArray, bytes: &[u8], mut at: usize) -> usize {
+        self.count = 0;
+        while at < bytes.len() && self.count < WALKERS {
+            self.starts[self.count] = at as u32;
+            self.lengths[self.count] = 0;
+            self.count += 1;
+            at += char_width(bytes[at]);
+        }
+        let mut bases = [trie.root_base(); WALKERS];
+        let mut left: [u8; WALKERS] = std::array::from_fn(|walker| walker as u8);
+        let mut count = self.count;
+        for depth in 0..DEPTH {
+            let mut still_left = 0;
+            for place in 0..count {
+                let walker = usize::from(left[place]) % WALKERS;
+                let at = self.starts[walker] as usize + depth;
+                let Some(&byte) = bytes.get(at) else {
+                    continue;
+                };
+                let (is_child, base, id) = trie.child_unless(bases[walker], byte);
+                bases[walker] = base;
+                self.ids[walker][depth] = id;
+                self.lengths[walker] |= u64::from(is_child && id != NO_VALUE) << depth;
+                left[still_left] = walker as u8;
+                still_left += usize::from(is_child);
+            }
+            count = still_left;
+            if count == 0 {
+                break;
+            }
+        }
+        self.goes_on = left[..count].iter().fold(0, |set, &walker| set | 1 << walker);
+        at
+    }
+}
+
 /// Working memory, kept from word to word.
 #[derive(Debug, Default)]
 pub(crate) struct Scratch {
@@ -58,6 +121,7 @@ pub(crate) struct Scratch {
     best: Vec<Best>,
     /// The pieces of the best way, the last first: start, end, id.
     path: Vec<(u32, u32, u32)>,
+    window: Box<Window>,
 }
 
 /// Of the memory for a long word, what is kept for the next: places.
@@ -107,7 +171,7 @@ impl Unigram {
         scratch: &mut Scratch,
         sink: &mut impl TokenSink,
     ) -> Result<(), TokenizerError> {
-        self.find_best(word, &mut scratch.best)?;
+        self.find_best(word, scratch)?;
         scratch.path.clear();
         let mut end = word.len();
         while end > 0 {
@@ -134,36 +198,54 @@ impl Unigram {
 
     /// Fills `best` for the places in `word`. Of ways of the same score the first found stays: the one whose last piece is
     /// the longest. Sums are made from the left, in double precision, as the reference makes them.
-    fn find_best(&self, word: &str, best: &mut Vec<Best>) -> Result<(), TokenizerError> {
+    fn find_best(&self, word: &str, scratch: &mut Scratch) -> Result<(), TokenizerError> {
+        let Scratch { best, window, .. } = scratch;
         let bytes = word.as_bytes();
         best.clear();
         best.resize(bytes.len() + 1, UNREACHED);
-        let mut start = 0;
-        while start < bytes.len() {
-            let score = best[start].score;
-            let reach = |best: &mut Best, piece_score: f64, id: u32| {
-                let score = score + piece_score;
-                if best.start == u32::MAX || score > best.score {
-                    *best = Best { score, start: start as u32, id };
-                }
-            };
-            let width = char_width(bytes[start]);
-            let mut covers_char = false;
-            for (length, id) in self.trie.common_prefixes(&bytes[start..]) {
-                reach(&mut best[start + length], self.scores[id as usize], id);
-                covers_char |= length == width;
+        let mut at = 0;
+        while at < bytes.len() {
+            at = window.walk(&self.trie, bytes, at);
+            for walker in 0..window.count {
+                self.go_on(word, window, walker, best)?;
             }
-            if !covers_char {
-                let best = &mut best[start + width];
-                match self.unk_id {
-                    Some(id) => reach(best, self.unk_score, id),
-                    None if best.start == u32::MAX || score + self.unk_score > best.score => {
-                        return Err(TokenizerError::no_unknown_token("unk_id", &word[start..]));
-                    }
-                    None => {}
-                }
+        }
+        Ok(())
+    }
+
+    /// Takes the ways on from where a walker started.
+    #[inline]
+    fn go_on(&self, word: &str, window: &Window, walker: usize, best: &mut [Best]) -> Result<(), TokenizerError> {
+        let start = window.starts[walker] as usize;
+        let score = best[start].score;
+        let reach = |best: &mut Best, piece_score: f64, id: u32| {
+            let score = score + piece_score;
+            if best.start == u32::MAX || score > best.score {
+                *best = Best { score, start: start as u32, id };
             }
-            start += width;
+        };
+        let mut lengths = window.lengths[walker];
+        while lengths != 0 {
+            let depth = lengths.trailing_zeros() as usize;
+            let id = window.ids[walker][depth];
+            reach(&mut best[start + depth + 1], self.scores[id as usize], id);
+            lengths &= lengths - 1;
+        }
+        if window.goes_on >> walker & 1 != 0 {
+            let longer =
+                self.trie.common_prefixes(&word.as_bytes()[start..]).skip_while(|&(length, _)| length <= DEPTH);
+            longer.for_each(|(length, id)| reach(&mut best[start + length], self.scores[id as usize], id));
+        }
+        let width = char_width(word.as_bytes()[start]);
+        if window.lengths[walker] >> (width - 1) & 1 == 0 {
+            let best = &mut best[start + width];
+            match self.unk_id {
+                Some(id) => reach(best, self.unk_score, id),
+                None if best.start == u32::MAX || score + self.unk_score > best.score => {
+                    return Err(TokenizerError::no_unknown_token("unk_id", &word[start..]));
+                }
+                None => {}
+            }
         }
         Ok(())
     }
