@@ -5,7 +5,7 @@ pub(crate) mod vocabulary;
 mod wordlevel;
 mod wordpiece;
 
-pub(crate) use bpe::{Bpe, BpeParts, MergeList};
+pub(crate) use bpe::{Bpe, BpeParts, ByteMerges, MergeList, Scratch as BpeScratch, Symbol};
 pub(crate) use vocabulary::Vocabulary;
 pub(crate) use wordlevel::WordLevel;
 pub(crate) use wordpiece::{WordPiece, WordPieceParts};
@@ -33,7 +33,7 @@ pub(crate) enum Model {
 /// The working memory of any model, kept from word to word.
 #[derive(Debug, Default)]
 pub(crate) struct ModelScratch {
-    bpe: bpe::Scratch,
+    bpe: BpeScratch,
 }
 
 impl Model {

@@ -1,5 +1,8 @@
 //! From a text to its tokens: added tokens, normalizer, pre-tokenizer, model.
 
+mod byte_level;
+mod word_cache;
+
 use crate::TokenizerError;
 use crate::added_vocabulary::{AddedVocabulary, Piece};
 use crate::models::{Model, ModelScratch, TokenSink};
@@ -64,16 +67,15 @@ impl Collector for Vec<u32> {
 pub(crate) enum FastPath {
     /// Through every component, one after the other.
     None,
+    ByteLevel(Box<byte_level::ByteLevelPath>),
 }
 
 impl FastPath {
     /// The one that gives the same ids as these components.
-    fn choose(
-        _added: &AddedVocabulary,
-        _normalizer: Option<&Normalizer>,
-        _pre_tokenizer: Option<&PreTokenizer>,
-        _model: &Model,
-    ) -> Self {
+    fn choose(pre_tokenizer: Option<&PreTokenizer>, model: &Model) -> Self {
+        if let Some(path) = byte_level::ByteLevelPath::new(pre_tokenizer, model) {
+            return FastPath::ByteLevel(Box::new(path));
+        }
         FastPath::None
     }
 }
@@ -95,7 +97,7 @@ impl Pipeline {
         pre_tokenizer: Option<PreTokenizer>,
         model: Model,
     ) -> Self {
-        let fast = FastPath::choose(&added, normalizer.as_ref(), pre_tokenizer.as_ref(), &model);
+        let fast = FastPath::choose(pre_tokenizer.as_ref(), &model);
         Pipeline { added, normalizer, pre_tokenizer, model, fast }
     }
 
@@ -108,15 +110,18 @@ impl Pipeline {
 
     /// Appends the ids of `text`. Allocates a few buffers per call, nothing per word.
     pub(crate) fn ids(&self, text: &str, ids: &mut Vec<u32>) -> Result<(), TokenizerError> {
+        check_length(text)?;
         match &self.fast {
             FastPath::None => self.run::<NoSpans, _>(text, ids),
+            FastPath::ByteLevel(path) => {
+                path.ids(self, text, ids);
+                Ok(())
+            }
         }
     }
 
     fn run<A: Alignment, C: Collector>(&self, text: &str, out: &mut C) -> Result<(), TokenizerError> {
-        if text.len() >= TEXT_LIMIT {
-            return Err(TokenizerError::TextTooLong { bytes: text.len(), limit: TEXT_LIMIT });
-        }
+        check_length(text)?;
         let mut pieces = Vec::new();
         self.added.split_text(text, &mut pieces);
         let mut run = Run {
@@ -136,6 +141,13 @@ impl Pipeline {
             }
         }
         Ok(())
+    }
+}
+
+fn check_length(text: &str) -> Result<(), TokenizerError> {
+    match text.len() {
+        ..TEXT_LIMIT => Ok(()),
+        bytes => Err(TokenizerError::TextTooLong { bytes, limit: TEXT_LIMIT }),
     }
 }
 

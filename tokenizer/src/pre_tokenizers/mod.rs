@@ -7,6 +7,7 @@ mod scanner;
 mod split;
 mod splits;
 mod whitespace;
+pub(crate) mod window;
 
 pub(crate) use byte_level::{ByteLevel, write_bytes};
 pub(crate) use pattern::Pattern;
