@@ -13,9 +13,45 @@ use crate::pool::Pool;
 use crate::pre_tokenizers::window::{BYTES, starts};
 use crate::pre_tokenizers::{ByteLevel, PreTokenizer, Scanner};
 
-/// The tokens of one window before they go to the caller's ids: each byte may begin a word, and a kept word leaves up to
-/// three tokens.
-const PENDING: usize = 4 * BYTES;
+/// Words that are looked up together: at least those of one window, each of whose bytes may be a word, and some more.
+const MOST: usize = 2 * BYTES;
+
+/// Words that wait to be looked up.
+struct Batch {
+    words: [Found; MOST],
+    count: usize,
+}
+
+/// A word of the text. Its key means nothing where it is longer than [`SHORT`].
+#[derive(Clone, Copy, Default)]
+struct Found {
+    start: u32,
+    end: u32,
+    key: Key,
+}
+
+impl Default for Batch {
+    fn default() -> Self {
+        Batch { words: [Found::default(); MOST], count: 0 }
+    }
+}
+
+impl Batch {
+    #[inline]
+    fn push(&mut self, start: usize, end: usize, key: Key) {
+        // Texts are shorter than 4 GiB.
+        if let Some(word) = self.words.get_mut(self.count) {
+            *word = Found { start: start as u32, end: end as u32, key };
+            self.count += 1;
+        }
+    }
+
+    /// Whether the words of another window might not fit.
+    #[inline]
+    fn is_full(&self) -> bool {
+        self.count > MOST - BYTES
+    }
+}
 
 /// Byte-level BPE with one of the well-known splitting expressions.
 #[derive(Debug)]
@@ -138,30 +174,30 @@ impl ByteLevelPath {
     /// Normalized text without added tokens.
     fn words(&self, bpe: &Bpe, text: &str, scratch: &mut Scratch, out: &mut Vec<u32>) {
         let bytes = text.as_bytes();
+        let mut batch = Batch::default();
         let mut at = 0;
         while let Some(view) = bytes.get(at..at + VIEW).and_then(|view| view.try_into().ok()) {
-            at += self.window(bpe, text, at, view, scratch, out);
+            at += self.window(text, at, view, &mut batch);
+            if batch.is_full() {
+                self.batch(bpe, bytes, &mut batch, scratch, out);
+            }
         }
         while at < bytes.len() {
             // The end of the text, filled up with spaces.
             let rest = &bytes[at..];
             let mut view = [b' '; VIEW];
             view[..rest.len()].copy_from_slice(rest);
-            at += self.window(bpe, text, at, &view, scratch, out);
+            at += self.window(text, at, &view, &mut batch);
+            if batch.is_full() {
+                self.batch(bpe, bytes, &mut batch, scratch, out);
+            }
         }
+        self.batch(bpe, bytes, &mut batch, scratch, out);
     }
 
-    /// The words that lie in `view`, which is the text from `at` on, where a word begins: their bytes in all.
+    /// Adds the words that lie in `view` to the batch: the text from `at` on, where a word begins. Their bytes in all.
     #[inline]
-    fn window(
-        &self,
-        bpe: &Bpe,
-        text: &str,
-        at: usize,
-        view: &[u8; VIEW],
-        scratch: &mut Scratch,
-        out: &mut Vec<u32>,
-    ) -> usize {
+    fn window(&self, text: &str, at: usize, view: &[u8; VIEW], batch: &mut Batch) -> usize {
         let (window, _) = view.split_first_chunk().unwrap_or((&[b' '; BYTES], &[]));
         // Where the text is not ASCII, there is nothing to gain.
         let mut ends = match window[0] | window[1] {
@@ -170,38 +206,59 @@ impl ByteLevelPath {
         };
         if ends == 0 {
             let end = self.scanner.end(text, at);
-            self.any_word(bpe, &text.as_bytes()[at..end], scratch, out);
+            let word = &text.as_bytes()[at..end];
+            batch.push(at, end, Key::of_word(word).unwrap_or_default());
             return end - at;
         }
-        let mut pending = [0; PENDING];
-        let mut count = 0;
         let mut start = 0;
         while ends != 0 {
             let end = (ends.trailing_zeros() & 63) as usize;
             ends &= ends - 1;
-            let length = end - start;
-            let key = Key::of(view, start, length);
-            let known = if length <= SHORT { scratch.cache.short(key) } else { None };
-            if let (Some(word), Some(to)) = (known, pending.get_mut(count..count + SHORT_IDS)) {
-                to.copy_from_slice(&word.ids);
-                count += word.count as usize;
-            } else {
-                out.extend_from_slice(&pending[..count]);
-                count = 0;
-                self.new_word(bpe, &window[start..end], key, scratch, out);
-            }
+            batch.push(at + start, at + end, Key::of(view, start, end - start));
             start = end;
         }
-        out.extend_from_slice(&pending[..count]);
         start
     }
 
-    /// A word of a window that isn't among the short words kept.
+    /// Appends the ids of the words of a batch and empties it.
+    fn batch(&self, bpe: &Bpe, bytes: &[u8], batch: &mut Batch, scratch: &mut Scratch, out: &mut Vec<u32>) {
+        let words = &batch.words[..batch.count.min(MOST)];
+        // All of them are looked up before any is looked at: what is not in the processor's cache comes together.
+        let mut places = [(0, false); MOST];
+        for (place, word) in places.iter_mut().zip(words) {
+            *place = scratch.cache.probe(word.key);
+        }
+        let mut pending = [0; MOST * SHORT_IDS];
+        let mut count = 0;
+        for (&(place, found), word) in places.iter().zip(words) {
+            // A new word may have taken the place since.
+            let kept = scratch.cache.at(place);
+            if found && kept.is(word.key) {
+                if let Some(to) = pending.get_mut(count..count + SHORT_IDS) {
+                    to.copy_from_slice(&kept.ids);
+                }
+                count += kept.count as usize;
+            } else {
+                out.extend_from_slice(&pending[..count]);
+                count = 0;
+                self.new_word(bpe, &bytes[word.start as usize..word.end as usize], word.key, scratch, out);
+            }
+        }
+        out.extend_from_slice(&pending[..count]);
+        batch.count = 0;
+    }
+
+    /// A word that isn't among the short words kept.
     #[cold]
     #[inline(never)]
     fn new_word(&self, bpe: &Bpe, word: &[u8], key: Key, scratch: &mut Scratch, out: &mut Vec<u32>) {
         if word.len() > SHORT {
             return self.long_word(bpe, word, scratch, out);
+        }
+        if let Some(kept) = scratch.cache.short(key) {
+            // It came earlier in the batch.
+            out.extend_from_slice(&kept.ids[..kept.count as usize]);
+            return;
         }
         if let Some(id) = self.whole.short.get(key) {
             out.push(id);
@@ -212,17 +269,6 @@ impl ByteLevelPath {
         bpe.merge_bytes(word, &self.bytes, &mut scratch.bpe);
         out.extend(scratch.bpe.symbols.iter().map(|symbol| symbol.id));
         scratch.cache.keep_short(key, &out[before..]);
-    }
-
-    /// Any word.
-    fn any_word(&self, bpe: &Bpe, word: &[u8], scratch: &mut Scratch, out: &mut Vec<u32>) {
-        let Some(key) = Key::of_word(word) else {
-            return self.long_word(bpe, word, scratch, out);
-        };
-        match scratch.cache.short(key) {
-            Some(word) => out.extend_from_slice(&word.ids[..word.count as usize]),
-            None => self.new_word(bpe, word, key, scratch, out),
-        }
     }
 
     /// A word that is too long for the short words.
