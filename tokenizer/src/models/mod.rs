@@ -6,7 +6,7 @@ pub(crate) mod vocabulary;
 mod wordlevel;
 mod wordpiece;
 
-pub(crate) use bpe::{Bpe, BpeParts, MergeList};
+pub(crate) use bpe::{Bpe, BpeParts, ByteMerges, MergeList, Scratch as BpeScratch, Symbol};
 pub(crate) use unigram::{Scratch as UnigramScratch, Unigram, UnigramFault, UnigramParts};
 pub(crate) use vocabulary::Vocabulary;
 pub(crate) use wordlevel::WordLevel;
@@ -36,8 +36,8 @@ pub(crate) enum Model {
 /// The working memory of any model, kept from word to word.
 #[derive(Debug, Default)]
 pub(crate) struct ModelScratch {
-    bpe: bpe::Scratch,
-    unigram: unigram::Scratch,
+    bpe: BpeScratch,
+    unigram: UnigramScratch,
 }
 
 impl Model {

@@ -1,9 +1,11 @@
 //! From a text to its tokens: added tokens, normalizer, pre-tokenizer, model.
 
 mod bert;
+mod byte_level;
 mod chunk_cache;
 mod seen_words;
 mod unigram;
+mod word_cache;
 mod word_table;
 
 use crate::TokenizerError;
@@ -89,6 +91,7 @@ pub(crate) enum FastPath {
     /// Through every component, one after the other.
     None,
     Bert(Box<bert::BertPath>),
+    ByteLevel(Box<byte_level::ByteLevelPath>),
     Unigram(Box<unigram::UnigramPath>),
     /// Through every component, and with spans, which a pre-tokenizer goes by.
     WithSpans,
@@ -104,6 +107,9 @@ impl FastPath {
     ) -> Self {
         if let Some(path) = bert::BertPath::new(added, normalizer, pre_tokenizer, model) {
             return FastPath::Bert(Box::new(path));
+        }
+        if let Some(path) = byte_level::ByteLevelPath::new(pre_tokenizer, model) {
+            return FastPath::ByteLevel(Box::new(path));
         }
         if let Some(path) = unigram::UnigramPath::new(added, normalizer, pre_tokenizer, model) {
             return FastPath::Unigram(Box::new(path));
@@ -132,7 +138,7 @@ impl Pipeline {
         pre_tokenizer: Option<PreTokenizer>,
         model: Model,
     ) -> Self {
-        let fast = FastPath::choose(&added, normalizer.as_ref(), pre_tokenizer.as_ref(), &model);
+        let fast = FastPath::choose(pre_tokenizer.as_ref(), &model);
         Pipeline { added, normalizer, pre_tokenizer, model, fast }
     }
 
@@ -148,6 +154,10 @@ impl Pipeline {
         check_length(text)?;
         match &self.fast {
             FastPath::None => self.run::<NoSpans, _>(text, ids),
+            FastPath::ByteLevel(path) => {
+                path.ids(self, text, ids);
+                Ok(())
+            }
             FastPath::Unigram(path) => path.ids(self, text, ids),
             FastPath::WithSpans => self.run::<Spans, _>(text, ids),
             FastPath::Bert(path) => path.ids(&self.added, text, |stretch, ids| self.stretch_ids(stretch, ids), ids),
@@ -196,8 +206,8 @@ impl Pipeline {
 
 fn check_length(text: &str) -> Result<(), TokenizerError> {
     match text.len() {
-        bytes if bytes >= TEXT_LIMIT => Err(TokenizerError::TextTooLong { bytes, limit: TEXT_LIMIT }),
-        _ => Ok(()),
+        ..TEXT_LIMIT => Ok(()),
+        bytes => Err(TokenizerError::TextTooLong { bytes, limit: TEXT_LIMIT }),
     }
 }
 

@@ -10,6 +10,7 @@ mod scripts;
 mod split;
 mod splits;
 mod whitespace;
+pub(crate) mod window;
 
 pub(crate) use bert::{CharKind, kind as bert_kind};
 pub(crate) use byte_level::{ByteLevel, write_bytes};

@@ -1,11 +1,12 @@
 //! Merging the symbols of a word: the lowest rank first, the leftmost of equals.
 //!
-//! A pass over all pairs for each merge is fastest for a word of ordinary length. Longer ones keep their
-//! pairs in a heap, which takes n log n steps for n symbols.
+//! A pass over all pairs for each merge is fastest for a word of ordinary length. Longer ones keep their pairs in a heap,
+//! which takes n log n steps for n symbols.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
+use super::byte_merges::ByteMerges;
 use super::merge_table::{Merge, MergeTable, NEVER};
 
 /// Words of at most so many symbols are merged without a heap.
@@ -42,44 +43,103 @@ pub(crate) struct Scratch {
     heap: BinaryHeap<Reverse<(u32, u32)>>,
 }
 
+/// Symbols that a scratch may keep room for; a longer word gives its memory back.
+const KEPT_SYMBOLS: usize = 1 << 16;
+
+impl Scratch {
+    /// Gives back what a very long word took.
+    pub(crate) fn shrink(&mut self) {
+        if self.symbols.capacity() > KEPT_SYMBOLS {
+            *self = Scratch::default();
+        }
+    }
+}
+
 impl MergeTable {
     /// Merges `scratch.symbols` until no pair merges any more.
     #[inline]
     pub(crate) fn merge(&self, scratch: &mut Scratch) {
         match scratch.symbols.len() {
             0 | 1 => {}
-            2..=SHORT => self.merge_short(&mut scratch.symbols),
+            2..=SHORT => {
+                let symbols = &mut scratch.symbols;
+                let mut merges = [Merge::NONE; SHORT];
+                for (merge, pair) in merges.iter_mut().zip(symbols.windows(2)) {
+                    *merge = self.get(pair[0].id, pair[1].id);
+                }
+                self.merge_short(symbols, &merges);
+            }
             _ => self.merge_long(scratch),
         }
     }
 
-    fn merge_short(&self, symbols: &mut Vec<Symbol>) {
-        let mut merges = [Merge::NONE; SHORT];
-        let mut pairs = symbols.len() - 1;
-        for (merge, pair) in merges.iter_mut().zip(symbols.windows(2)) {
-            *merge = self.get(pair[0].id, pair[1].id);
+    /// As [`merge`](Self::merge) for a word of single bytes, the merges of whose pairs `of_bytes` knows.
+    #[inline]
+    pub(crate) fn merge_bytes(&self, word: &[u8], of_bytes: &ByteMerges, scratch: &mut Scratch) {
+        scratch.symbols.clear();
+        scratch.symbols.extend(word.iter().map(|&byte| Symbol { id: of_bytes.id(byte), len: 1 }));
+        if !(2..=SHORT).contains(&word.len()) {
+            return self.merge(scratch);
         }
+        let mut merges = [Merge::NONE; SHORT];
+        for (merge, pair) in merges.iter_mut().zip(word.windows(2)) {
+            *merge = of_bytes.get(pair[0], pair[1]);
+        }
+        self.merge_short(&mut scratch.symbols, &merges);
+    }
+
+    /// `merges` has the merge of each symbol with the next.
+    fn merge_short(&self, symbols: &mut Vec<Symbol>, merges: &[Merge; SHORT]) {
+        const LAST: usize = SHORT - 1;
+        let count = symbols.len().min(SHORT);
+        // What each place would merge to; `keys` has the rank above the place, so that the least of them is next.
+        let mut becomes = [0; SHORT];
+        let mut keys = [u64::MAX; SHORT];
+        let key = |merge: Merge, place: usize| match merge.rank {
+            NEVER => u64::MAX,
+            rank => u64::from(rank) << 32 | place as u64,
+        };
+        let mut next = [0u8; SHORT];
+        let mut previous = [0u8; SHORT];
+        for place in 0..SHORT {
+            keys[place] = if place + 1 < count { key(merges[place], place) } else { u64::MAX };
+            becomes[place] = merges[place].id;
+            next[place] = place as u8 + 1;
+            previous[place] = (place as u8).wrapping_sub(1);
+        }
+        let used = count.next_multiple_of(4).min(SHORT);
         loop {
-            let (mut at, mut lowest) = (0, NEVER);
-            for (place, merge) in merges[..pairs].iter().enumerate() {
-                if merge.rank < lowest {
-                    (at, lowest) = (place, merge.rank);
+            // Four minima at a time don't wait for each other.
+            let mut least = [u64::MAX; 4];
+            for four in keys[..used].chunks_exact(4) {
+                for (least, &key) in least.iter_mut().zip(four) {
+                    *least = key.min(*least);
                 }
             }
-            if lowest == NEVER {
-                return;
+            let first = least[0].min(least[1]).min(least[2].min(least[3]));
+            if first == u64::MAX {
+                break;
             }
-            symbols[at] = Symbol { id: merges[at].id, len: symbols[at].len + symbols[at + 1].len };
-            symbols.remove(at + 1);
-            merges.copy_within(at + 1..pairs, at);
-            pairs -= 1;
-            if at < pairs {
-                merges[at] = self.get(symbols[at].id, symbols[at + 1].id);
+            let at = first as usize & LAST;
+            let gone = usize::from(next[at]) & LAST;
+            let after = usize::from(next[gone]);
+            symbols[at] = Symbol { id: becomes[at], len: symbols[at].len + symbols[gone].len };
+            symbols[gone].len = 0;
+            keys[gone] = u64::MAX;
+            next[at] = after as u8;
+            if after < count {
+                previous[after] = at as u8;
             }
-            if let Some(before) = at.checked_sub(1) {
-                merges[before] = self.get(symbols[before].id, symbols[at].id);
+            for (left, right) in [(at, after), (usize::from(previous[at]), at)] {
+                if left < count {
+                    let right = symbols.get(right);
+                    let merge = right.map_or(Merge::NONE, |right| self.get(symbols[left].id, right.id));
+                    becomes[left] = merge.id;
+                    keys[left] = key(merge, left);
+                }
             }
         }
+        symbols.retain(|symbol| symbol.len > 0);
     }
 
     fn merge_long(&self, scratch: &mut Scratch) {

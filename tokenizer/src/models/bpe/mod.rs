@@ -3,10 +3,12 @@
 //! All of its kinds: on the bytes of a text in the alphabet of byte-level tokenizers (GPT-2, RoBERTa, Llama 3), on
 //! characters with a mark at the end of a word (GPT), and on characters with bytes for unknown ones (SentencePiece).
 
+mod byte_merges;
 mod merge_list;
 mod merge_table;
 mod merging;
 
+pub(crate) use byte_merges::ByteMerges;
 pub(crate) use merge_list::MergeList;
 use merge_table::{Merge, MergeTable};
 pub(crate) use merging::{Scratch, Symbol};
@@ -14,6 +16,7 @@ pub(crate) use merging::{Scratch, Symbol};
 use super::TokenSink;
 use super::vocabulary::{PrefixHash, Vocabulary};
 use crate::TokenizerError;
+use crate::byte_alphabet::CHARS;
 
 /// What a [`Bpe`] is made of, as the file gives it.
 #[derive(Debug)]
@@ -121,6 +124,30 @@ impl Bpe {
 
     pub(crate) fn unk_token(&self) -> Option<&str> {
         self.unk_token.as_deref()
+    }
+
+    /// Whether a word that is a token stays one, whatever merging would give.
+    pub(crate) fn ignores_merges(&self) -> bool {
+        self.ignore_merges
+    }
+
+    /// The merges of bytes, where the model has a token for each character of the byte alphabet and looks characters up
+    /// as they are, wherever in the word they stand.
+    pub(crate) fn byte_merges(&self) -> Option<ByteMerges> {
+        if !self.continuing_subword_prefix.is_empty() || !self.end_of_word_suffix.is_empty() {
+            return None;
+        }
+        let mut ids = Box::new([0; 256]);
+        for (c, id) in CHARS.iter().zip(ids.iter_mut()) {
+            *id = self.vocabulary.token_to_id(c.encode_utf8(&mut [0; 4]))?;
+        }
+        Some(ByteMerges::new(&self.merges, ids))
+    }
+
+    /// The tokens that merging gives for a word of bytes, as the symbols of `scratch`.
+    #[inline]
+    pub(crate) fn merge_bytes(&self, word: &[u8], of_bytes: &ByteMerges, scratch: &mut Scratch) {
+        self.merges.merge_bytes(word, of_bytes, scratch);
     }
 
     pub(super) fn tokenize(

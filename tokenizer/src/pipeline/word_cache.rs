@@ -1,0 +1,222 @@
+//! Words seen before, with their ids.
+//!
+//! Tables without chains: a short word has two places, a long one has one, and what came last stays. Together they take
+//! 4.5 MB, whatever the text.
+
+/// Longest word of the table of short words; the byte after its last holds its length.
+pub(super) const SHORT: usize = 15;
+/// Most tokens of a word there.
+pub(super) const SHORT_IDS: usize = 3;
+/// Pairs of places for short words.
+const SHORT_BITS: u32 = 16;
+
+const LONG: usize = 54;
+const LONG_IDS: usize = 16;
+const LONG_BITS: u32 = 12;
+
+/// Bytes to read a [`Key`] from, wherever it begins among the first 64.
+pub(super) const VIEW: usize = 80;
+
+/// A short word: its bytes, zeros, and its length.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Key(u64, u64);
+
+/// For each length, which bytes to keep.
+const KEPT: [(u64, u64); SHORT + 1] = {
+    let mut kept = [(0, 0); SHORT + 1];
+    let mut length = 1;
+    while length <= SHORT {
+        let low = if length < 8 { (1 << (8 * length)) - 1 } else { u64::MAX };
+        let high = if length > 8 { (1 << (8 * (length - 8))) - 1 } else { 0 };
+        kept[length] = (low, high);
+        length += 1;
+    }
+    kept
+};
+
+impl Key {
+    /// The word `view[start..start + length]`; `length` is at most [`SHORT`] and `start` less than 64.
+    #[inline]
+    pub(super) fn of(view: &[u8; VIEW], start: usize, length: usize) -> Self {
+        let (low, high) = KEPT[length & SHORT];
+        let eight =
+            |at: usize| view.get(at..at + 8).and_then(|bytes| bytes.try_into().ok()).map_or(0, u64::from_le_bytes);
+        Key(eight(start) & low, (eight(start + 8) & high) | ((length as u64) << 56))
+    }
+
+    /// The whole of `word`, if it is short.
+    pub(super) fn of_word(word: &[u8]) -> Option<Self> {
+        let mut view = [0; VIEW];
+        view.get_mut(..word.len()).filter(|_| word.len() <= SHORT)?.copy_from_slice(word);
+        Some(Key::of(&view, 0, word.len()))
+    }
+
+    #[inline]
+    fn hash(self) -> u64 {
+        // Two independent products: a word's bytes reach the upper bits from either half.
+        let mixed =
+            self.0.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ self.1.wrapping_mul(0xC2B2_AE3D_27D4_EB4F).rotate_left(23);
+        mixed.wrapping_mul(0x9FB2_1C65_1E98_DF25)
+    }
+
+    #[inline]
+    fn place(self) -> usize {
+        (self.hash() >> (u64::BITS - SHORT_BITS)) as usize
+    }
+}
+
+/// Short words that are one token each: a hash table at most half full.
+#[derive(Debug)]
+pub(super) struct ShortTokens {
+    slots: Vec<(Key, u32)>,
+    shift: u32,
+}
+
+impl ShortTokens {
+    pub(super) fn with_capacity(words: usize) -> Self {
+        let size = words.saturating_mul(2).next_power_of_two().max(2);
+        ShortTokens { slots: vec![(Key::default(), 0); size], shift: u64::BITS - size.trailing_zeros() }
+    }
+
+    /// The caller has made room, and no word goes in twice.
+    pub(super) fn insert(&mut self, key: Key, id: u32) {
+        let mask = self.slots.len() - 1;
+        let mut at = (key.hash() >> self.shift) as usize;
+        while self.slots[at].0 != Key::default() {
+            at = (at + 1) & mask;
+        }
+        self.slots[at] = (key, id);
+    }
+
+    /// The token that the word is.
+    #[inline]
+    pub(super) fn get(&self, key: Key) -> Option<u32> {
+        let mask = self.slots.len() - 1;
+        let mut at = (key.hash() >> self.shift) as usize;
+        loop {
+            match self.slots[at & mask] {
+                (found, id) if found == key => return Some(id),
+                // Every word has a length, so this is none.
+                (Key(0, 0), _) => return None,
+                _ => at += 1,
+            }
+        }
+    }
+}
+
+/// Two short words: a cache line.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(align(64))]
+struct Pair([Short; 2]);
+
+/// A short word and its ids.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Short {
+    key: Key,
+    pub(super) ids: [u32; SHORT_IDS],
+    pub(super) count: u32,
+}
+
+impl Short {
+    #[inline]
+    pub(super) fn is(&self, key: Key) -> bool {
+        self.key == key && key != Key::default()
+    }
+}
+
+/// A longer word, or one of more tokens.
+#[derive(Clone, Copy, Debug)]
+struct Long {
+    hash: u64,
+    length: u8,
+    count: u8,
+    bytes: [u8; LONG],
+    ids: [u32; LONG_IDS],
+}
+
+const NO_WORD: Long = Long { hash: 0, length: 0, count: 0, bytes: [0; LONG], ids: [0; LONG_IDS] };
+
+/// The words that one run after another has met.
+#[derive(Debug)]
+pub(super) struct WordCache {
+    short: Box<[Pair]>,
+    long: Box<[Long]>,
+}
+
+impl WordCache {
+    pub(super) fn new() -> Self {
+        WordCache {
+            short: vec![Pair::default(); 1 << SHORT_BITS].into_boxed_slice(),
+            long: vec![NO_WORD; 1 << LONG_BITS].into_boxed_slice(),
+        }
+    }
+
+    /// The ids of a short word.
+    #[inline]
+    pub(super) fn short(&self, key: Key) -> Option<&Short> {
+        let (place, found) = self.probe(key);
+        found.then(|| self.at(place))
+    }
+
+    /// Where a short word would be, and whether it is there. No branch depends on what is in memory, so that many words
+    /// wait for it together.
+    #[inline]
+    pub(super) fn probe(&self, key: Key) -> (u32, bool) {
+        let place = key.place();
+        let Pair(pair) = &self.short[place];
+        let second = pair[1].key == key;
+        ((place as u32) << 1 | u32::from(second), second | (pair[0].key == key))
+    }
+
+    /// The short word at a place that [`probe`](Self::probe) gave.
+    #[inline]
+    pub(super) fn at(&self, place: u32) -> &Short {
+        let Pair(pair) = &self.short[(place >> 1) as usize];
+        &pair[(place & 1) as usize]
+    }
+
+    /// Keeps a short word, if it has few enough tokens.
+    pub(super) fn keep_short(&mut self, key: Key, ids: &[u32]) {
+        if ids.len() > SHORT_IDS {
+            return;
+        }
+        let mut short = Short { key, ids: [0; SHORT_IDS], count: ids.len() as u32 };
+        short.ids[..ids.len()].copy_from_slice(ids);
+        let Pair(pair) = &mut self.short[key.place()];
+        *pair = [short, pair[0]];
+    }
+
+    /// The ids of any word, whose hash is `hash`.
+    #[inline]
+    pub(super) fn long(&self, word: &[u8], hash: u64) -> Option<&[u32]> {
+        let long = &self.long[(hash >> (u64::BITS - LONG_BITS)) as usize];
+        let is_it = long.hash == hash && long.bytes.get(..usize::from(long.length)) == Some(word);
+        is_it.then(|| &long.ids[..usize::from(long.count)])
+    }
+
+    /// Keeps any word, if it is short enough and has few enough tokens.
+    pub(super) fn keep_long(&mut self, word: &[u8], hash: u64, ids: &[u32]) {
+        if word.is_empty() || word.len() > LONG || ids.len() > LONG_IDS {
+            return;
+        }
+        let long = &mut self.long[(hash >> (u64::BITS - LONG_BITS)) as usize];
+        long.hash = hash;
+        long.length = word.len() as u8;
+        long.count = ids.len() as u8;
+        long.bytes[..word.len()].copy_from_slice(word);
+        long.ids[..ids.len()].copy_from_slice(ids);
+    }
+}
+
+/// A hash of any word, eight bytes at a time.
+#[inline]
+pub(super) fn hash(word: &[u8]) -> u64 {
+    let mut hash = word.len() as u64;
+    let mut eights = word.chunks_exact(8);
+    let mut mix = |eight: u64| hash = (hash.rotate_left(25) ^ eight).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    for eight in &mut eights {
+        mix(eight.try_into().map_or(0, u64::from_le_bytes));
+    }
+    mix(eights.remainder().iter().fold(0, |rest, &byte| rest << 8 | u64::from(byte)));
+    (hash ^ hash >> 32).wrapping_mul(0xC2B2_AE3D_27D4_EB4F)
+}

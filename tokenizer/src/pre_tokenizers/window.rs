@@ -1,0 +1,290 @@
+//! Words in 64 bytes at a time: where the well-known expressions begin them, by arithmetic on sets of positions.
+//!
+//! A set of positions is a `u64`, bit `n` for byte `n`. Only ASCII is understood, and only starts that bytes within the
+//! window decide are given; whoever asks goes on from the last of them, and to the [`Scanner`] where there are none.
+
+use super::scanner::Scanner;
+
+/// Bytes of a window.
+pub(crate) const BYTES: usize = 64;
+
+/// A start is decided by no more than this many bytes after it, but for white space with newlines.
+const LOOK_AHEAD: u32 = 3;
+
+/// The positions of each class of ASCII.
+struct Classes {
+    upper: u64,
+    letter: u64,
+    number: u64,
+    space: u64,
+    /// U+0020 alone.
+    blank: u64,
+    newline: u64,
+    symbol: u64,
+    apostrophe: u64,
+    not_ascii: u64,
+}
+
+const LETTER: u8 = 1;
+const UPPER: u8 = 1 << 1;
+const NUMBER: u8 = 1 << 2;
+const SPACE: u8 = 1 << 3;
+const BLANK: u8 = 1 << 4;
+const NEWLINE: u8 = 1 << 5;
+const APOSTROPHE: u8 = 1 << 6;
+const NOT_ASCII: u8 = 1 << 7;
+
+impl Classes {
+    #[inline]
+    fn of(bytes: &[u8; BYTES]) -> Self {
+        // Comparisons without branches, which compilers turn into vector instructions.
+        let mut flags = [0u8; BYTES];
+        for (flag, &byte) in flags.iter_mut().zip(bytes) {
+            let letter = u8::from((byte | 0x20).wrapping_sub(b'a') < 26);
+            let upper = letter & u8::from(byte & 0x20 == 0);
+            let number = u8::from(byte.wrapping_sub(b'0') < 10);
+            let blank = u8::from(byte == b' ');
+            let space = blank | u8::from(byte.wrapping_sub(b'\t') < 5);
+            let newline = u8::from(byte == b'\n') | u8::from(byte == b'\r');
+            let apostrophe = u8::from(byte == b'\'');
+            *flag = letter * LETTER
+                | upper * UPPER
+                | number * NUMBER
+                | space * SPACE
+                | blank * BLANK
+                | newline * NEWLINE
+                | apostrophe * APOSTROPHE
+                | byte & NOT_ASCII;
+        }
+        let letter = positions(&flags, LETTER);
+        let number = positions(&flags, NUMBER);
+        let space = positions(&flags, SPACE);
+        let not_ascii = positions(&flags, NOT_ASCII);
+        Classes {
+            upper: positions(&flags, UPPER),
+            letter,
+            number,
+            space,
+            blank: positions(&flags, BLANK),
+            newline: positions(&flags, NEWLINE),
+            symbol: !(letter | number | space | not_ascii),
+            apostrophe: positions(&flags, APOSTROPHE),
+            not_ascii,
+        }
+    }
+}
+
+/// The positions of the bytes that have `flag`.
+#[inline(always)]
+fn positions(flags: &[u8; BYTES], flag: u8) -> u64 {
+    let shift = flag.trailing_zeros();
+    let mut set = 0;
+    for (place, eight) in flags.chunks_exact(8).enumerate() {
+        let eight = eight.iter().rev().fold(0, |eight, &byte| eight << 8 | u64::from(byte));
+        // The lowest bits of eight bytes, gathered in the highest byte of a product.
+        let bits = ((eight >> shift) & 0x0101_0101_0101_0101).wrapping_mul(0x0102_0408_1020_4080) >> 56;
+        set |= bits << (8 * place);
+    }
+    set
+}
+
+/// The positions from 1 on where words begin for certain, given that one begins at 0.
+///
+/// `length` is how many of the bytes are text, all where it is 64 or more; bytes beyond must be spaces. The end of the
+/// text counts as a start where it is in the window.
+#[inline]
+pub(crate) fn starts(scanner: Scanner, bytes: &[u8; BYTES], length: usize) -> u64 {
+    let classes = Classes::of(bytes);
+    let ascii = classes.not_ascii.trailing_zeros();
+    // Beyond the end of the text there is nothing to wait for.
+    let certain = if length < BYTES && ascii == u64::BITS { u64::BITS } else { ascii.saturating_sub(LOOK_AHEAD) };
+    let (starts, certain) = match scanner {
+        Scanner::Gpt2 => (gpt2(&classes, bytes), certain),
+        Scanner::Cl100k { digits } => cl100k(&classes, bytes, length, digits, certain),
+        Scanner::O200k => o200k(&classes, bytes, length, certain),
+    };
+    let starts = starts & below(certain) & !1;
+    if length < BYTES {
+        // The last word ends with the text, if it is certain at all.
+        starts & below(length as u32) | (1 << length) & below(certain) & !1
+    } else {
+        starts
+    }
+}
+
+/// All positions less than `limit`.
+#[inline]
+fn below(limit: u32) -> u64 {
+    1u64.checked_shl(limit).map_or(u64::MAX, |bit| bit - 1)
+}
+
+/// Letters of the contraction whose apostrophe is at `at`, 0 where there is none.
+#[inline]
+fn contraction(bytes: &[u8; BYTES], at: u32, fold: u8) -> u32 {
+    let letter = |after: usize| bytes.get(at as usize + after).map_or(0, |&byte| byte | fold);
+    match (letter(1), letter(2)) {
+        (b's' | b't' | b'm' | b'd', _) => 1,
+        (b'r' | b'v', b'e') | (b'l', b'l') => 2,
+        _ => 0,
+    }
+}
+
+/// The positions of `set`, lowest first.
+#[inline]
+fn each(mut set: u64) -> impl Iterator<Item = u32> {
+    std::iter::from_fn(move || {
+        let at = set.trailing_zeros();
+        set &= set.wrapping_sub(1);
+        (at < u64::BITS).then_some(at)
+    })
+}
+
+#[inline]
+fn gpt2(classes: &Classes, bytes: &[u8; BYTES]) -> u64 {
+    let &Classes { letter, number, space, blank, symbol, apostrophe, .. } = classes;
+    // A run begins where its class does, or with the blank before it.
+    let runs = (letter & !(letter << 1)) | (number & !(number << 1)) | (symbol & !(symbol << 1));
+    let runs = runs & !(blank << 1);
+    // The last white space before anything else is parted from the rest.
+    let mut starts = runs | (space & !(space << 1)) | (space & !(space >> 1));
+    for at in each(apostrophe & (runs | 1)) {
+        let letters = contraction(bytes, at, 0);
+        if letters > 0 {
+            starts &= !(2 << at);
+            starts |= 1u64.checked_shl(at + 1 + letters).unwrap_or(0);
+        }
+    }
+    starts
+}
+
+/// What the later expressions have in common: numbers, white space and symbols.
+struct Common {
+    starts: u64,
+    /// The position from which on nothing is certain.
+    certain: u32,
+    /// The characters that begin the word of a letter right after them.
+    leads: u64,
+}
+
+#[inline]
+fn common(classes: &Classes, length: usize, digits: usize, mut certain: u32) -> Common {
+    let &Classes { number, space, blank, newline, symbol, not_ascii, .. } = classes;
+    // Newlines right after symbols belong to them: a carry from the first newline of a run goes through the run.
+    let first = newline & (symbol << 1);
+    let taken = newline & !newline.wrapping_add(first);
+    let free = space & !taken;
+    let plain = space & !newline;
+    let begins_symbols = symbol & !(symbol << 1) & !(blank << 1);
+    let mut starts = (free & !(free << 1)) | (plain & !(space >> 1)) | begins_symbols;
+    // White space after the last newline among it is parted from what is before.
+    for at in each(plain & (newline << 1)) {
+        let end = at + (plain >> at).trailing_ones();
+        let rest = newline.checked_shr(end).unwrap_or(0);
+        let rest_not_ascii = not_ascii.checked_shr(end).unwrap_or(0);
+        if (end >= u64::BITS && length >= BYTES) || rest_not_ascii & 1 == 1 {
+            // A newline may yet come.
+            certain = certain.min(at);
+        } else if rest & 1 == 0 {
+            starts |= 1 << at;
+        }
+    }
+    let mut chunks = number & !(number << 1);
+    starts |= chunks;
+    if digits == 1 {
+        starts |= number;
+    } else {
+        let later = number & (number << 1) & (number << 2) & (number << 3);
+        while chunks & (later >> 3) != 0 {
+            chunks = (chunks << 3) & later;
+            starts |= chunks;
+        }
+    }
+    Common { starts, certain, leads: plain | begins_symbols }
+}
+
+#[inline]
+fn cl100k(classes: &Classes, bytes: &[u8; BYTES], length: usize, digits: usize, certain: u32) -> (u64, u32) {
+    let Common { mut starts, certain, leads } = common(classes, length, digits, certain);
+    let letter = classes.letter;
+    starts |= letter & !(letter << 1) & !(leads << 1);
+    for at in each(classes.apostrophe & leads) {
+        let letters = contraction(bytes, at, 0x20);
+        if letters > 0 {
+            starts |= 1u64.checked_shl(at + 1 + letters).unwrap_or(0);
+        }
+    }
+    (starts, certain)
+}
+
+#[inline]
+fn o200k(classes: &Classes, bytes: &[u8; BYTES], length: usize, certain: u32) -> (u64, u32) {
+    let Common { mut starts, mut certain, leads } = common(classes, length, 3, certain);
+    let &Classes { letter, upper, newline, .. } = classes;
+    let lower = letter & !upper;
+    starts |= (letter & !(letter << 1) & !(leads << 1)) | (upper & (lower << 1));
+    let mut end = 0;
+    for at in each(classes.apostrophe & (letter << 1)) {
+        let letters = contraction(bytes, at, 0x20);
+        // The letter before may be the end of another contraction; then this is the beginning of a word.
+        if letters > 0 && at != end {
+            end = at + 1 + letters;
+            starts &= !(below(end) & !below(at));
+            starts |= 1u64.checked_shl(end).unwrap_or(0);
+        }
+    }
+    // A slash after newlines after symbols still belongs to them.
+    let slash = each(newline << 1 & classes.symbol).find(|&at| bytes.get(at as usize) == Some(&b'/'));
+    certain = certain.min(slash.unwrap_or(u64::BITS));
+    (starts, certain)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const SCANNERS: [Scanner; 4] =
+        [Scanner::Gpt2, Scanner::Cl100k { digits: 3 }, Scanner::Cl100k { digits: 1 }, Scanner::O200k];
+
+    fn text() -> impl Strategy<Value = String> {
+        let piece = prop_oneof![
+            4 => "[a-zA-Z]{1,9}",
+            3 => "[a-zA-Z]{0,2}('s|'t|'re|'Ve|'m|'LL|'D|'ſ|'|''|'r|'l|'ll's)[a-zA-Z]{0,2}",
+            3 => "[ \\t\\r\\n\u{b}\u{c}]{1,4}",
+            2 => " {1,20}",
+            2 => "[0-9]{1,9}",
+            3 => "[.,!?/\"#\\-()_$\u{0}\u{1c}\u{7f}]{1,3}[\\n/]{0,3}",
+            1 => "[é中\u{300}\u{3000}]",
+        ];
+        (prop::collection::vec(piece, 0..30), any::<bool>()).prop_map(|(pieces, ascii)| {
+            let text = pieces.concat();
+            if ascii { text.chars().filter(char::is_ascii).collect() } else { text }
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 20_000, failure_persistence: None, ..Default::default() })]
+
+        #[test]
+        fn starts_are_those_of_the_scanner(text in text()) {
+            for scanner in SCANNERS {
+                let mut window = [b' '; BYTES];
+                let length = text.len().min(BYTES);
+                window[..length].copy_from_slice(&text.as_bytes()[..length]);
+                let found: Vec<usize> = each(starts(scanner, &window, text.len())).map(|at| at as usize).collect();
+                let mut expected = Vec::new();
+                let mut at = 0;
+                while at < text.len() && expected.len() < found.len() {
+                    at = scanner.end(&text, at);
+                    expected.push(at);
+                }
+                prop_assert_eq!(&found, &expected, "{:?} {:?}", scanner, &text);
+                // All of a plain text is settled, and nearly all of a plain window.
+                if text.is_ascii() && text.len() < BYTES && !text.is_empty() && !text.contains('/') {
+                    prop_assert_eq!(found.last(), Some(&text.len()), "{:?} {:?}", scanner, &text);
+                }
+            }
+        }
+    }
+}
