@@ -66,18 +66,18 @@ impl Tokenizer {
         formats::folder::load(folder)
     }
 
-    /// Reads one file: `vocab.txt` (any name that ends in `.txt`) as an uncased BERT vocabulary, any other as
-    /// `tokenizer.json`.
+    /// Reads one file: `vocab.txt` (any name that ends in `.txt`) as an uncased BERT vocabulary, a SentencePiece model (any
+    /// name that ends in `.model` or `.spm`), any other as `tokenizer.json`.
     ///
     /// # Errors
     /// As [`from_folder`](Self::from_folder).
     pub fn from_file(file: &Path) -> Result<Self, TokenizerError> {
         let bytes = formats::read(file)?;
         let name = file.display().to_string();
-        if file.extension().is_some_and(|extension| extension == "txt") {
-            Self::from_vocab(&name, &bytes)
-        } else {
-            Self::from_json(&name, &bytes)
+        match file.extension().and_then(std::ffi::OsStr::to_str) {
+            Some("txt") => Self::from_vocab(&name, &bytes),
+            Some("model" | "spm") => Self::from_sentencepiece(&name, &bytes),
+            _ => Self::from_json(&name, &bytes),
         }
     }
 
@@ -96,6 +96,16 @@ impl Tokenizer {
     /// As [`from_folder`](Self::from_folder).
     pub fn from_vocab(name: &str, bytes: &[u8]) -> Result<Self, TokenizerError> {
         formats::vocab_txt::parse(name, bytes, &Default::default())
+    }
+
+    /// Reads a SentencePiece model that is already in memory, of type unigram or bpe. `name` is what errors call it.
+    ///
+    /// No special tokens are put around texts: the file doesn't say which. A model's folder does.
+    ///
+    /// # Errors
+    /// As [`from_folder`](Self::from_folder).
+    pub fn from_sentencepiece(name: &str, bytes: &[u8]) -> Result<Self, TokenizerError> {
+        formats::sentencepiece::parse(name, bytes)
     }
 
     /// Encodes a text, or a pair of texts.

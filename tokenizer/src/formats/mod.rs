@@ -4,6 +4,8 @@ mod base64;
 pub(crate) mod folder;
 mod json;
 mod merges;
+mod protobuf;
+pub(crate) mod sentencepiece;
 mod side_files;
 pub(crate) mod tokenizer_json;
 pub(crate) mod vocab_txt;
