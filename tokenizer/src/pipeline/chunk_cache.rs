@@ -126,7 +126,7 @@ mod tests {
     #[test]
     fn what_is_kept_is_found_until_another_takes_its_place() {
         let mut cache = ChunkCache::default();
-        let texts: Vec<String> = (0..40_000).map(|n: u32| format!("{n}").repeat(1 + n as usize % 9)).collect();
+        let texts: Vec<String> = (0..40_000).map(|n: u32| format!("{n}.").repeat(1 + n as usize % 9)).collect();
         for (text, id) in texts.iter().zip(0..) {
             assert_eq!(cache.get(text.as_bytes()), None, "{text}");
             let ids = vec![id; 1 + id as usize % 20];

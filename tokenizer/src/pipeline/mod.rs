@@ -138,7 +138,7 @@ impl Pipeline {
         pre_tokenizer: Option<PreTokenizer>,
         model: Model,
     ) -> Self {
-        let fast = FastPath::choose(pre_tokenizer.as_ref(), &model);
+        let fast = FastPath::choose(&added, normalizer.as_ref(), pre_tokenizer.as_ref(), &model);
         Pipeline { added, normalizer, pre_tokenizer, model, fast }
     }
 
@@ -154,10 +154,7 @@ impl Pipeline {
         check_length(text)?;
         match &self.fast {
             FastPath::None => self.run::<NoSpans, _>(text, ids),
-            FastPath::ByteLevel(path) => {
-                path.ids(self, text, ids);
-                Ok(())
-            }
+            FastPath::ByteLevel(path) => path.ids(self, text, ids),
             FastPath::Unigram(path) => path.ids(self, text, ids),
             FastPath::WithSpans => self.run::<Spans, _>(text, ids),
             FastPath::Bert(path) => path.ids(&self.added, text, |stretch, ids| self.stretch_ids(stretch, ids), ids),
