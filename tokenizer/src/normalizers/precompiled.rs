@@ -62,7 +62,7 @@ impl Precompiled {
             let found = format!("{} of {size} bytes", rest.len());
             return Err(fault(4, "the whole trie", found));
         };
-        if size == 0 || size % 4 != 0 {
+        if size == 0 || !size.is_multiple_of(4) {
             return Err(fault(0, "a size that is a multiple of 4 and not 0", size.to_string()));
         }
         let texts = std::str::from_utf8(texts)

@@ -239,11 +239,7 @@ impl UnigramPath {
                         self.roles[usize::from(text.as_bytes()[0])] = Role::Other;
                     }
                 }
-                Normalizer::Precompiled(map) => {
-                    if map.has_text_beginning_with(b' ') {
-                        return None;
-                    }
-                }
+                Normalizer::Precompiled(map) if map.has_text_beginning_with(b' ') => return None,
                 _ => {}
             }
         }
