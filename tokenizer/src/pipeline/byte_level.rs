@@ -233,7 +233,7 @@ impl ByteLevelPath {
         for (&(place, found), word) in places.iter().zip(words) {
             // A new word may have taken the place since.
             let kept = scratch.cache.at(place);
-            if found && kept.is(word.key) {
+            if found && kept.is(word.key) && kept.count as usize <= SHORT_IDS {
                 if let Some(to) = pending.get_mut(count..count + SHORT_IDS) {
                     to.copy_from_slice(&kept.ids);
                 }
@@ -256,22 +256,27 @@ impl ByteLevelPath {
             return self.long_word(bpe, word, scratch, out);
         }
         if let Some(kept) = scratch.cache.short(key) {
-            // It came earlier in the batch.
-            out.extend_from_slice(&kept.ids[..kept.count as usize]);
-            return;
-        }
-        if let Some(id) = self.whole.short.get(key) {
-            out.push(id);
-            scratch.cache.keep_short(key, &[id]);
+            match kept.all_ids() {
+                // It came earlier in the batch.
+                Some(ids) => out.extend_from_slice(ids),
+                None => self.long_word(bpe, word, scratch, out),
+            }
             return;
         }
         let before = out.len();
-        bpe.merge_bytes(word, &self.bytes, &mut scratch.bpe);
-        out.extend(scratch.bpe.symbols.iter().map(|symbol| symbol.id));
+        match self.whole.short.get(key) {
+            Some(id) => out.push(id),
+            None => self.merge(bpe, word, scratch, out),
+        }
         scratch.cache.keep_short(key, &out[before..]);
     }
 
-    /// A word that is too long for the short words.
+    fn merge(&self, bpe: &Bpe, word: &[u8], scratch: &mut Scratch, out: &mut Vec<u32>) {
+        bpe.merge_bytes(word, &self.bytes, &mut scratch.bpe);
+        out.extend(scratch.bpe.symbols.iter().map(|symbol| symbol.id));
+    }
+
+    /// A word that is too long for the short words, or has too many tokens.
     fn long_word(&self, bpe: &Bpe, word: &[u8], scratch: &mut Scratch, out: &mut Vec<u32>) {
         let hash = hash(word);
         if let Some(ids) = scratch.cache.long(word, hash) {
@@ -281,10 +286,7 @@ impl ByteLevelPath {
         let before = out.len();
         match self.whole.long(word) {
             Some(id) => out.push(id),
-            None => {
-                bpe.merge_bytes(word, &self.bytes, &mut scratch.bpe);
-                out.extend(scratch.bpe.symbols.iter().map(|symbol| symbol.id));
-            }
+            None => self.merge(bpe, word, scratch, out),
         }
         scratch.cache.keep_long(word, hash, &out[before..]);
     }

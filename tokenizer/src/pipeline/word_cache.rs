@@ -122,6 +122,12 @@ impl Short {
     pub(super) fn is(&self, key: Key) -> bool {
         self.key == key && key != Key::default()
     }
+
+    /// The ids, where they are few enough to be here.
+    #[inline]
+    pub(super) fn all_ids(&self) -> Option<&[u32]> {
+        self.ids.get(..self.count as usize)
+    }
 }
 
 /// A longer word, or one of more tokens.
@@ -151,8 +157,7 @@ impl WordCache {
         }
     }
 
-    /// The ids of a short word.
-    #[inline]
+    /// What is known of a short word.
     pub(super) fn short(&self, key: Key) -> Option<&Short> {
         let (place, found) = self.probe(key);
         found.then(|| self.at(place))
@@ -175,13 +180,12 @@ impl WordCache {
         &pair[(place & 1) as usize]
     }
 
-    /// Keeps a short word, if it has few enough tokens.
+    /// Keeps a short word. Where it has too many tokens, only their number is kept.
     pub(super) fn keep_short(&mut self, key: Key, ids: &[u32]) {
-        if ids.len() > SHORT_IDS {
-            return;
-        }
         let mut short = Short { key, ids: [0; SHORT_IDS], count: ids.len() as u32 };
-        short.ids[..ids.len()].copy_from_slice(ids);
+        if let Some(few) = short.ids.get_mut(..ids.len()) {
+            few.copy_from_slice(ids);
+        }
         let Pair(pair) = &mut self.short[key.place()];
         *pair = [short, pair[0]];
     }
