@@ -5,6 +5,7 @@ mod json;
 mod merges;
 mod side_files;
 pub(crate) mod tokenizer_json;
+mod vocab_and_merges;
 pub(crate) mod vocab_txt;
 mod vocabulary_map;
 

@@ -26,6 +26,7 @@ pub(crate) struct SideFiles {
     pub(crate) do_lower_case: Option<bool>,
     pub(crate) tokenize_chinese_chars: Option<bool>,
     pub(crate) strip_accents: Option<bool>,
+    pub(crate) add_prefix_space: Option<bool>,
     /// Tokens beyond the vocabulary, in the order of their ids.
     pub(crate) added_tokens: Vec<AddedToken>,
 }
@@ -79,6 +80,7 @@ struct ConfigFields {
     do_lower_case: Option<bool>,
     tokenize_chinese_chars: Option<bool>,
     strip_accents: Option<bool>,
+    add_prefix_space: Option<bool>,
     model_max_length: Option<f64>,
     clean_up_tokenization_spaces: Option<bool>,
     padding_side: Option<SideName>,
@@ -126,6 +128,7 @@ impl SideFiles {
             do_lower_case: config.do_lower_case,
             tokenize_chinese_chars: config.tokenize_chinese_chars,
             strip_accents: config.strip_accents,
+            add_prefix_space: config.add_prefix_space,
             added_tokens: added_tokens(config.added_tokens_decoder, older),
         })
     }

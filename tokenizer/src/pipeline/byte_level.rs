@@ -13,6 +13,10 @@ use crate::pool::Pool;
 use crate::pre_tokenizers::window::{BYTES, starts};
 use crate::pre_tokenizers::{ByteLevel, PreTokenizer, Scanner};
 
+/// Bytes of text, and pieces of one, that an idle scratch may keep room for.
+const KEPT_TEXT: usize = 1 << 20;
+const KEPT_PIECES: usize = 1 << 14;
+
 /// Words that are looked up together: at least those of one window, each of whose bytes may be a word, and some more.
 const MOST: usize = 2 * BYTES;
 
@@ -82,6 +86,20 @@ impl Scratch {
             pieces: Vec::new(),
         })
     }
+
+    /// Gives back what an unusually long text took, so that idle memory is bounded.
+    fn shrink(&mut self) {
+        self.bpe.shrink();
+        if self.prefixed.capacity() > KEPT_TEXT {
+            self.prefixed = String::new();
+        }
+        if self.normalized.capacity() > KEPT_TEXT {
+            self.normalized = Normalized::default();
+        }
+        if self.pieces.capacity() > KEPT_PIECES {
+            self.pieces = Vec::new();
+        }
+    }
 }
 
 /// The words that are one token: the tokens that merging the bytes of their text gives, or, where the model looks words up
@@ -135,7 +153,7 @@ impl ByteLevelPath {
                 }
             }
             scratch.pieces = pieces;
-            scratch.bpe.shrink();
+            scratch.shrink();
         });
     }
 
