@@ -19,7 +19,7 @@ pub enum TokenizerError {
 
     /// A folder holds no tokenizer.
     #[error(
-        "{path}: no tokenizer here: expected a file tokenizer.json or vocab.txt",
+        "{path}: no tokenizer here: expected a file tokenizer.json, vocab.txt, or merges.txt with vocab.json",
         path = path.display()
     )]
     NoTokenizer {

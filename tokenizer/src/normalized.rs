@@ -106,6 +106,11 @@ impl<A: Alignment> Normalized<A> {
         self.alignment.clear();
     }
 
+    /// Bytes of text that there is room for.
+    pub(crate) fn capacity(&self) -> usize {
+        self.text.capacity()
+    }
+
     /// Makes room for text that is as long as its source, as most normalized text is.
     pub(crate) fn reserve(&mut self, bytes: usize) {
         self.text.reserve(bytes);

@@ -53,8 +53,8 @@ pub struct IdsEncoded {
 }
 
 impl Tokenizer {
-    /// Reads the tokenizer of a model folder: `tokenizer.json`, else `vocab.txt`, with `tokenizer_config.json`,
-    /// `special_tokens_map.json` and `added_tokens.json` where they are.
+    /// Reads the tokenizer of a model folder: `tokenizer.json`, else `merges.txt` with `vocab.json`, else `vocab.txt`;
+    /// with `tokenizer_config.json`, `special_tokens_map.json` and `added_tokens.json` where they are.
     ///
     /// Where the folder has a `tokenizer.json`, that file alone says how texts are tokenized; the side files say which
     /// token plays which part and how long a text may be.

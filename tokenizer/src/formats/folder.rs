@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::side_files::SideFiles;
-use super::{read_if_there, sentencepiece, tokenizer_json, vocab_txt};
+use super::{read_if_there, sentencepiece, tokenizer_json, vocab_and_merges, vocab_txt};
 use crate::{Tokenizer, TokenizerError};
 
 pub(crate) fn load(folder: &Path) -> Result<Tokenizer, TokenizerError> {
@@ -14,6 +14,9 @@ pub(crate) fn load(folder: &Path) -> Result<Tokenizer, TokenizerError> {
     }
     if let Some(tokenizer) = sentencepiece::load(folder, &side_files)? {
         return Ok(tokenizer);
+    }
+    if let Some(bytes) = read_if_there(&folder.join("merges.txt"))? {
+        return vocab_and_merges::load(folder, &bytes, side_files);
     }
     let path = folder.join("vocab.txt");
     if let Some(bytes) = read_if_there(&path)? {

@@ -8,6 +8,7 @@ mod protobuf;
 pub(crate) mod sentencepiece;
 mod side_files;
 pub(crate) mod tokenizer_json;
+mod vocab_and_merges;
 pub(crate) mod vocab_txt;
 mod vocabulary_map;
 

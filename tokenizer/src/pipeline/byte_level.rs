@@ -14,6 +14,10 @@ use crate::pool::Pool;
 use crate::pre_tokenizers::window::{BYTES, starts};
 use crate::pre_tokenizers::{ByteLevel, PreTokenizer, Scanner};
 
+/// Bytes of text, and pieces of one, that an idle scratch may keep room for.
+const KEPT_TEXT: usize = 1 << 20;
+const KEPT_PIECES: usize = 1 << 14;
+
 /// Words that are looked up together: at least those of one window, each of whose bytes may be a word, and some more.
 const MOST: usize = 2 * BYTES;
 
@@ -83,6 +87,20 @@ impl Scratch {
             pieces: Vec::new(),
         })
     }
+
+    /// Gives back what an unusually long text took, so that idle memory is bounded.
+    fn shrink(&mut self) {
+        self.bpe.shrink();
+        if self.prefixed.capacity() > KEPT_TEXT {
+            self.prefixed = String::new();
+        }
+        if self.normalized.capacity() > KEPT_TEXT {
+            self.normalized = Normalized::default();
+        }
+        if self.pieces.capacity() > KEPT_PIECES {
+            self.pieces = Vec::new();
+        }
+    }
 }
 
 /// The words that are one token: the tokens that merging the bytes of their text gives, or, where the model looks words up
@@ -137,7 +155,7 @@ impl ByteLevelPath {
                 None => self.stretch(pipeline, bpe, &text[start..end], scratch, out),
             });
             scratch.pieces = pieces;
-            scratch.bpe.shrink();
+            scratch.shrink();
             result
         })
     }
@@ -244,7 +262,7 @@ impl ByteLevelPath {
         for (&(place, found), word) in places.iter().zip(words) {
             // A new word may have taken the place since.
             let kept = scratch.cache.at(place);
-            if found && kept.is(word.key) {
+            if found && kept.is(word.key) && kept.count as usize <= SHORT_IDS {
                 if let Some(to) = pending.get_mut(count..count + SHORT_IDS) {
                     to.copy_from_slice(&kept.ids);
                 }
@@ -267,22 +285,27 @@ impl ByteLevelPath {
             return self.long_word(bpe, word, scratch, out);
         }
         if let Some(kept) = scratch.cache.short(key) {
-            // It came earlier in the batch.
-            out.extend_from_slice(&kept.ids[..kept.count as usize]);
-            return;
-        }
-        if let Some(id) = self.whole.short.get(key) {
-            out.push(id);
-            scratch.cache.keep_short(key, &[id]);
+            match kept.all_ids() {
+                // It came earlier in the batch.
+                Some(ids) => out.extend_from_slice(ids),
+                None => self.long_word(bpe, word, scratch, out),
+            }
             return;
         }
         let before = out.len();
-        bpe.merge_bytes(word, &self.bytes, &mut scratch.bpe);
-        out.extend(scratch.bpe.symbols.iter().map(|symbol| symbol.id));
+        match self.whole.short.get(key) {
+            Some(id) => out.push(id),
+            None => self.merge(bpe, word, scratch, out),
+        }
         scratch.cache.keep_short(key, &out[before..]);
     }
 
-    /// A word that is too long for the short words.
+    fn merge(&self, bpe: &Bpe, word: &[u8], scratch: &mut Scratch, out: &mut Vec<u32>) {
+        bpe.merge_bytes(word, &self.bytes, &mut scratch.bpe);
+        out.extend(scratch.bpe.symbols.iter().map(|symbol| symbol.id));
+    }
+
+    /// A word that is too long for the short words, or has too many tokens.
     fn long_word(&self, bpe: &Bpe, word: &[u8], scratch: &mut Scratch, out: &mut Vec<u32>) {
         let hash = hash(word);
         if let Some(ids) = scratch.cache.long(word, hash) {
@@ -292,10 +315,7 @@ impl ByteLevelPath {
         let before = out.len();
         match self.whole.long(word) {
             Some(id) => out.push(id),
-            None => {
-                bpe.merge_bytes(word, &self.bytes, &mut scratch.bpe);
-                out.extend(scratch.bpe.symbols.iter().map(|symbol| symbol.id));
-            }
+            None => self.merge(bpe, word, scratch, out),
         }
         scratch.cache.keep_long(word, hash, &out[before..]);
     }

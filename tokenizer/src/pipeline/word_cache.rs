@@ -1,7 +1,7 @@
 //! Words seen before, with their ids.
 //!
 //! Tables without chains: a short word has two places, a long one has one, and what came last stays. Together they take
-//! 4.5 MB, whatever the text.
+//! 6 MB, whatever the text.
 
 /// Longest word of the table of short words; the byte after its last holds its length.
 pub(super) const SHORT: usize = 15;
@@ -12,7 +12,7 @@ const SHORT_BITS: u32 = 16;
 
 const LONG: usize = 54;
 const LONG_IDS: usize = 16;
-const LONG_BITS: u32 = 12;
+const LONG_BITS: u32 = 14;
 
 /// Bytes to read a [`Key`] from, wherever it begins among the first 64.
 pub(super) const VIEW: usize = 80;
@@ -49,6 +49,12 @@ impl Key {
         let mut view = [0; VIEW];
         view.get_mut(..word.len()).filter(|_| word.len() <= SHORT)?.copy_from_slice(word);
         Some(Key::of(&view, 0, word.len()))
+    }
+
+    /// 0 for equal keys. Comparing them part by part would branch.
+    #[inline]
+    fn difference(self, other: Key) -> u64 {
+        (self.0 ^ other.0) | (self.1 ^ other.1)
     }
 
     #[inline]
@@ -122,6 +128,12 @@ impl Short {
     pub(super) fn is(&self, key: Key) -> bool {
         self.key == key && key != Key::default()
     }
+
+    /// The ids, where they are few enough to be here.
+    #[inline]
+    pub(super) fn all_ids(&self) -> Option<&[u32]> {
+        self.ids.get(..self.count as usize)
+    }
 }
 
 /// A longer word, or one of more tokens.
@@ -151,8 +163,7 @@ impl WordCache {
         }
     }
 
-    /// The ids of a short word.
-    #[inline]
+    /// What is known of a short word.
     pub(super) fn short(&self, key: Key) -> Option<&Short> {
         let (place, found) = self.probe(key);
         found.then(|| self.at(place))
@@ -163,9 +174,10 @@ impl WordCache {
     #[inline]
     pub(super) fn probe(&self, key: Key) -> (u32, bool) {
         let place = key.place();
-        let Pair(pair) = &self.short[place];
-        let second = pair[1].key == key;
-        ((place as u32) << 1 | u32::from(second), second | (pair[0].key == key))
+        let Pair([first, second]) = &self.short[place];
+        let is_second = second.key.difference(key) == 0;
+        let is_first = first.key.difference(key) == 0;
+        ((place as u32) << 1 | u32::from(is_second), is_first | is_second)
     }
 
     /// The short word at a place that [`probe`](Self::probe) gave.
@@ -175,13 +187,12 @@ impl WordCache {
         &pair[(place & 1) as usize]
     }
 
-    /// Keeps a short word, if it has few enough tokens.
+    /// Keeps a short word. Where it has too many tokens, only their number is kept.
     pub(super) fn keep_short(&mut self, key: Key, ids: &[u32]) {
-        if ids.len() > SHORT_IDS {
-            return;
-        }
         let mut short = Short { key, ids: [0; SHORT_IDS], count: ids.len() as u32 };
-        short.ids[..ids.len()].copy_from_slice(ids);
+        if let Some(few) = short.ids.get_mut(..ids.len()) {
+            few.copy_from_slice(ids);
+        }
         let Pair(pair) = &mut self.short[key.place()];
         *pair = [short, pair[0]];
     }

@@ -1,7 +1,7 @@
 //! Merges as a file lists them.
 
 /// Pairs of tokens, the first to be merged first. One string holds the texts of all.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct MergeList {
     text: String,
     /// Where the left and the right token of each merge end; the left starts where the merge before ends.

@@ -229,3 +229,146 @@ impl Bpe {
         piece
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::models::vocabulary::VocabularyBuilder;
+
+    #[derive(Default)]
+    struct Found(Vec<(u32, usize, usize)>);
+
+    impl TokenSink for Found {
+        fn push(&mut self, id: u32, start: usize, end: usize) {
+            self.0.push((id, start, end));
+        }
+
+        fn len(&self) -> usize {
+            self.0.len()
+        }
+
+        fn truncate(&mut self, len: usize) {
+            self.0.truncate(len);
+        }
+    }
+
+    /// Tokens of `a` to `c`, those that `merges` makes, and some more; ids that don't follow the ranks.
+    fn parts(merges: &[(String, String)], more: &[&str]) -> BpeParts {
+        let mut tokens: Vec<String> =
+            ["a", "b", "c"].into_iter().chain(more.iter().copied()).map(str::to_owned).collect();
+        let mut list = MergeList::default();
+        for (left, right) in merges {
+            if !tokens.contains(left) || !tokens.contains(right) {
+                continue;
+            }
+            list.push(left, right);
+            let whole = format!("{left}{right}");
+            if !tokens.contains(&whole) {
+                tokens.push(whole);
+            }
+        }
+        let mut builder = VocabularyBuilder::default();
+        for (id, token) in (0..).zip(tokens.iter().rev()) {
+            builder.push(token, id * 3).expect("a small vocabulary");
+        }
+        BpeParts {
+            vocabulary: builder.build().expect("tokens that differ"),
+            merges: list,
+            unk_token: None,
+            continuing_subword_prefix: String::new(),
+            end_of_word_suffix: String::new(),
+            fuse_unk: false,
+            byte_fallback: false,
+            ignore_merges: false,
+        }
+    }
+
+    fn tokens(bpe: &Bpe, word: &str) -> Vec<(String, usize, usize)> {
+        let mut found = Found::default();
+        bpe.tokenize(word, &mut Scratch::default(), &mut found).expect("tokens");
+        let text = |id| bpe.vocabulary().id_to_token(id).expect("a token").to_owned();
+        found.0.into_iter().map(|(id, start, end)| (text(id), start, end)).collect()
+    }
+
+    /// The definition: the listed pair of lowest rank, the leftmost of them, again and again.
+    fn reference(merges: &MergeList, word: &str) -> Vec<String> {
+        let merges: Vec<(&str, &str)> = merges.iter().collect();
+        let mut tokens: Vec<String> = word.chars().map(String::from).collect();
+        loop {
+            // A pair listed twice has its last place.
+            let rank = |pair: &[String]| merges.iter().rposition(|&(left, right)| pair == [left, right]);
+            let pairs = tokens.windows(2).enumerate().filter_map(|(at, pair)| Some((rank(pair)?, at)));
+            let Some((_, at)) = pairs.min() else {
+                return tokens;
+            };
+            let right = tokens.remove(at + 1);
+            tokens[at] += &right;
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..Default::default() })]
+
+        #[test]
+        fn tokens_are_those_of_the_definition(
+            merges in prop::collection::vec(("[abc]{1,3}", "[abc]{1,3}"), 0..60),
+            words in prop::collection::vec("[abc]{1,12}|[abc]{28,36}|[ab]{60,90}", 1..6),
+        ) {
+            let parts = parts(&merges, &[]);
+            let list = MergeList::clone(&parts.merges);
+            let bpe = Bpe::new(parts).expect("merges of the vocabulary");
+            for word in &words {
+                let found = tokens(&bpe, word);
+                let texts: Vec<String> = found.iter().map(|(text, ..)| text.clone()).collect();
+                prop_assert_eq!(&texts, &reference(&list, word));
+                for (text, start, end) in found {
+                    prop_assert_eq!(&word[start..end], text);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn unknown_characters_become_bytes_or_the_unknown_token() {
+        let texts = |bpe: &Bpe, word| tokens(bpe, word).into_iter().map(|(text, ..)| text).collect::<Vec<_>>();
+        let merges = [("a".to_owned(), "b".to_owned())];
+        let with = |fuse_unk, byte_fallback| {
+            let parts = parts(&merges, &["<unk>", "<0xC3>", "<0xA9>"]);
+            Bpe::new(BpeParts { unk_token: Some("<unk>".to_owned()), fuse_unk, byte_fallback, ..parts })
+                .expect("a model")
+        };
+        assert_eq!(texts(&with(false, false), "abéxc"), ["ab", "<unk>", "<unk>", "c"]);
+        assert_eq!(texts(&with(true, false), "abéxc"), ["ab", "<unk>", "c"]);
+        assert_eq!(texts(&with(true, true), "abéc"), ["ab", "<0xC3>", "<0xA9>", "c"]);
+        // One byte of it is no token, so all of it is unknown.
+        assert_eq!(texts(&with(true, true), "ö"), ["<unk>"]);
+        let none = Bpe::new(parts(&merges, &[])).expect("a model");
+        assert_eq!(tokens(&none, "xab"), [("ab".to_owned(), 0, 2)]);
+        let missing =
+            Bpe::new(BpeParts { unk_token: Some("<unk>".to_owned()), ..parts(&merges, &[]) }).expect("a model");
+        let error = missing.tokenize("xab", &mut Scratch::default(), &mut Found::default()).expect_err("no token");
+        assert!(error.to_string().contains("<unk>"), "{error}");
+    }
+
+    #[test]
+    fn affixes_mark_the_place_in_the_word() {
+        let merges = [("a".to_owned(), "b</w>".to_owned()), ("a".to_owned(), "##b".to_owned())];
+        let suffixed = parts(&merges[..1], &["b</w>"]);
+        let suffixed = Bpe::new(BpeParts { end_of_word_suffix: "</w>".to_owned(), ..suffixed }).expect("a model");
+        assert_eq!(tokens(&suffixed, "ab"), [("ab</w>".to_owned(), 0, 2)]);
+        let mut prefixed = parts(&[], &["##b", "ab"]);
+        prefixed.merges.push("a", "##b");
+        let prefixed = Bpe::new(BpeParts { continuing_subword_prefix: "##".to_owned(), ..prefixed }).expect("a model");
+        assert_eq!(tokens(&prefixed, "abb"), [("ab".to_owned(), 0, 2), ("##b".to_owned(), 2, 3)]);
+    }
+
+    #[test]
+    fn a_word_that_is_a_token_stays_one_where_merges_are_ignored() {
+        let plain = parts(&[], &["abc"]);
+        let bpe = Bpe::new(BpeParts { ignore_merges: true, ..plain }).expect("a model");
+        assert_eq!(tokens(&bpe, "abc"), [("abc".to_owned(), 0, 3)]);
+        assert_eq!(tokens(&bpe, "abca").len(), 4);
+    }
+}
