@@ -1,8 +1,8 @@
 //! AVX-512: two tiles that fill the 32 registers with accumulators, right-hand vectors and a broadcast.
 //!
 //! A step of the 9 × 48 tile is 27 multiply-adds, 9 broadcasts and 3 loads; of the 14 × 32 tile 28, 14 and 2. Alone on a core both
-//! are limited by the two multiply-add ports. Where a neighbour on the core's other hardware thread takes every second cycle of
-//! the front end, fewer instructions for each multiply-add count: there the wide tile is a tenth faster.
+//! are limited by the two multiply-add ports. Where a neighbour on the core's other hardware thread takes its part of the front
+//! end and the load ports, fewer of the rest count: there the wide tile is a tenth faster.
 
 use std::arch::x86_64::{
     __m512, _MM_HINT_T1, _mm_prefetch, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_set1_ps, _mm512_setzero_ps,
