@@ -11,7 +11,8 @@ const MOST_WAITING: usize = 64;
 ///
 /// Never gives a part of a character: what isn't text yet waits for the ids that complete it. All that [`push`](Self::push) and
 /// [`finish`](Self::finish) give, one after the other, is what [`Tokenizer::decode`] gives for all ids together, where that holds
-/// no replacement character (U+FFFD).
+/// no replacement character (U+FFFD). That is so for the decoders of published models; one that takes something off the end of
+/// the whole text can't be followed.
 ///
 /// ```
 /// # let vocabulary = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nhello\nworld\n,\n!\n##s\n";

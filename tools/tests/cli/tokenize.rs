@@ -114,3 +114,13 @@ fn ids_become_text_again() {
     loquat_with_stdin(["decode"], b"1 2\n3 four\n").fails_with(&["stdin: line 2", "\"four\""]);
     loquat(["decode", "[1, 99999999999]"]).fails_with(&["position 1", "99999999999"]);
 }
+
+#[test]
+fn jobs_change_nothing_and_stats_go_to_stderr() {
+    let lines: String = (0..3000).map(|number| format!("line {number} of many, unaffordable\n")).collect();
+    let alone = loquat_with_stdin(["tokenize", "--json"], lines.as_bytes()).ok();
+    let together = loquat_with_stdin(["tokenize", "--json", "--jobs", "3", "--stats"], lines.as_bytes()).ok();
+    assert_eq!(alone.stdout, together.stdout);
+    assert!(together.stderr.contains("3000 inputs") && together.stderr.contains("tokens/s"), "{}", together.stderr);
+    assert!(!alone.stderr.contains("tokens/s"), "{}", alone.stderr);
+}

@@ -18,7 +18,7 @@ impl Engine for Tokenizers {
         one_by_one(texts, threads, |text| {
             let mut tokens = Vec::new();
             self.0.encode_into(text, &options, &mut tokens).map_err(|error| format!("{error:?}"))?;
-            Ok(tokens)
+            Ok(tokens.iter().map(|token| token.id()).collect())
         })
     }
 }

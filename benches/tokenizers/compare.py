@@ -1,0 +1,135 @@
+"""Prints how fast loquat's tokenizers are beside others, on the same texts, ids compared first.
+
+    python3 benches/tokenizers/compare.py --tokenizer FOLDER/tokenizer.json [--only NAME] [--corpora english] [--threads 1 2]
+
+The first run fetches the texts (see corpora.py) and builds the workers, each on its own; a peer that doesn't build, doesn't load the
+tokenizer or gives other ids is listed with the reason. Every measurement is a process of its own, contenders take turns in an
+order shuffled each round, on one processor for each thread. Loading is not counted. `cold` is the first pass over
+distinct documents, `warm` the second; both are medians over the rounds.
+
+Special tokens and truncation are taken out of the tokenizer's file, so that all do the same work.
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import random
+import statistics
+import subprocess
+import sys
+
+HERE = pathlib.Path(__file__).resolve().parent
+ROOT = HERE.parent.parent
+RUST = ("loquat", "tokenizers", "tokenizers-rc", "tokie", "kitoken", "fastokens", "rust-tokenizers")
+PYTHON = ("nanotoken", "gigatoken")
+CORPORA = ("english", "technical", "multilingual", "cjk", "words", "identifiers")
+
+
+def say(text):
+    print(text, file=sys.stderr, flush=True)
+
+
+def build(names, target):
+    """The command of each contender that builds."""
+    workers = {}
+    for name in names:
+        if name in PYTHON:
+            workers[name] = [sys.executable, str(HERE / "worker_python.py"), name]
+            continue
+        command = ["cargo", "build", "--release", "--quiet", "--manifest-path", HERE / "Cargo.toml", "--target-dir", target,
+                   "--bin", f"worker-{name}"]
+        if name != "loquat":
+            command += ["--features", name]
+        say(f"building {name}")
+        if subprocess.run(command).returncode:
+            say(f"{name}: does not build")
+        else:
+            workers[name] = [str(target / "release" / f"worker-{name}")]
+    return workers
+
+
+def plain_tokenizer(source, folder):
+    """A copy that adds no tokens and cuts nothing, with a vocab.txt beside it where it is a WordPiece one."""
+    file = json.loads(source.read_text("utf-8"))
+    file["post_processor"] = file["truncation"] = file["padding"] = None
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "tokenizer.json").write_text(json.dumps(file, ensure_ascii=False), "utf-8")
+    vocabulary = file["model"].get("vocab")
+    if isinstance(vocabulary, dict):
+        tokens = sorted(vocabulary, key=vocabulary.get)
+        (folder / "vocab.txt").write_text("\n".join(tokens) + "\n", "utf-8")
+    return folder / "tokenizer.json"
+
+
+def measure(command, tokenizer, documents, threads):
+    processors = sorted(os.sched_getaffinity(0))[-threads:]
+    run = subprocess.run(
+        ["taskset", "-c", ",".join(map(str, processors)), *command, tokenizer, documents, str(threads), "2"],
+        capture_output=True, text=True, timeout=600,
+    )
+    if run.returncode:
+        lines = run.stderr.strip().splitlines() or ["no message"]
+        raise RuntimeError(lines[-1][:120])
+    return json.loads(run.stdout)
+
+
+def compare(workers, tokenizer, corpus, documents, threads, rounds, rng):
+    results = {name: [] for name in workers}
+    failed = {}
+    for _ in range(rounds):
+        order = [name for name in workers if name not in failed]
+        rng.shuffle(order)
+        for name in order:
+            try:
+                results[name].append(measure(workers[name], tokenizer, documents, threads))
+            except (RuntimeError, subprocess.TimeoutExpired, ValueError) as error:
+                failed[name] = str(error)
+    ours = results["loquat"][0]
+    print(f"\n### {corpus}, {threads} thread{'s' * (threads > 1)}: {ours['bytes']} bytes, {ours['tokens']} tokens\n")
+    print("| tokenizer | ids | cold MB/s | warm MB/s | ours / theirs, cold | warm | load ms |")
+    print("| --- | --- | --- | --- | --- | --- | --- |")
+
+    def middle(name, value):
+        return statistics.median(value(run) for run in results[name])
+
+    def speed(name, which):
+        return middle(name, lambda run: run["bytes"] / run["seconds"][which] / 1e6)
+
+    for name in workers:
+        if name in failed:
+            print(f"| {name} | {failed[name]} | | | | | |")
+            continue
+        same = all(run["hash"] == ours["hash"] for run in results[name])
+        ratios = [middle(name, lambda run, at=at: run["seconds"][at] / run["bytes"])
+                  / middle("loquat", lambda run, at=at: run["seconds"][at] / run["bytes"]) for at in (0, 1)]
+        load = middle(name, lambda run: run["load"] * 1e3)
+        print(f"| {name} | {'equal' if same else 'differ'} | {speed(name, 0):.1f} | {speed(name, 1):.1f} | {ratios[0]:.2f} "
+              f"| {ratios[1]:.2f} | {load:.0f} |", flush=True)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--tokenizer", type=pathlib.Path, default=ROOT / "assets/all-MiniLM-L6-v2-int8/tokenizer.json")
+    parser.add_argument("--dir", type=pathlib.Path, default=ROOT / ".cache/tokenizers", help="where everything goes")
+    parser.add_argument("--texts", type=pathlib.Path, help="the folder of the texts, if they are there already")
+    parser.add_argument("--target", type=pathlib.Path, help="where the workers are built")
+    parser.add_argument("--only", action="append", choices=RUST + PYTHON, help="these peers (may be repeated)")
+    parser.add_argument("--corpora", nargs="+", choices=CORPORA, default=CORPORA)
+    parser.add_argument("--threads", nargs="+", type=int, default=[1, 2])
+    parser.add_argument("--rounds", type=int, default=5)
+    options = parser.parse_args()
+    texts = options.texts or options.dir / "texts"
+    if not all((texts / f"{corpus}.docs").exists() for corpus in options.corpora):
+        subprocess.run([sys.executable, HERE / "corpora.py", texts], check=True)
+    names = ["loquat", *(options.only or [name for name in RUST + PYTHON if name != "loquat"])]
+    workers = build(dict.fromkeys(names), (options.target or options.dir / "target").resolve())
+    tokenizer = plain_tokenizer(options.tokenizer, options.dir / "plain")
+    rng = random.Random(1)
+    for threads in options.threads:
+        for corpus in options.corpora:
+            compare(workers, tokenizer, corpus, texts / f"{corpus}.docs", threads, options.rounds, rng)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
