@@ -75,6 +75,12 @@ impl SpecialNames {
         }
     }
 
+    /// Whether a part has this name.
+    pub(crate) fn contains(&self, content: &str) -> bool {
+        let parts = [&self.cls, &self.sep, &self.pad, &self.mask, &self.unk, &self.bos, &self.eos];
+        parts.into_iter().flatten().any(|name| name == content)
+    }
+
     /// Each name of `self`, or that of `other` where `self` has none.
     pub(crate) fn or(self, other: SpecialNames) -> Self {
         SpecialNames {

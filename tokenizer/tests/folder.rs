@@ -85,6 +85,29 @@ fn added_tokens_come_from_either_side_file() {
 }
 
 #[test]
+fn older_side_files_say_what_is_special() {
+    let added = r#"{"<new>": 12, "plain": 13}"#;
+    let map = r#"{"additional_special_tokens": ["<new>", {"content": "中国", "lstrip": false}]}"#;
+    let config = r#"{"max_len": 128}"#;
+    let files = [
+        ("vocab.txt", VOCABULARY),
+        ("added_tokens.json", added),
+        ("special_tokens_map.json", map),
+        ("tokenizer_config.json", config),
+    ];
+    let tokenizer = Folder::new("older", &files).load();
+    let special = |content: &str| {
+        tokenizer.added_tokens().iter().find(|token| token.content == content).map(|token| token.special)
+    };
+    assert_eq!((special("<new>"), special("plain"), special("中国")), (Some(true), Some(false), Some(true)));
+    assert_eq!(
+        tokens(&tokenizer, "hello<NEW><new>中国"),
+        ["[CLS]", "hello", "[UNK]", "[UNK]", "[UNK]", "<new>", "中国", "[SEP]"]
+    );
+    assert_eq!(tokenizer.model_max_length(), Some(128));
+}
+
+#[test]
 fn faults_of_side_files_name_them() {
     let spoilt: [(&str, &str, &str); 5] = [
         ("tokenizer_config.json", r#"{"do_lower_case": "no"}"#, "expected a boolean"),

@@ -38,6 +38,8 @@ pub(crate) struct SideFiles {
     pub(crate) extra_ids: Option<u32>,
     /// The language of the texts, for translation models.
     pub(crate) src_lang: Option<String>,
+    /// Special tokens beside those that play a part.
+    pub(crate) additional_special_tokens: Vec<String>,
     /// Tokens beyond the vocabulary, in the order of their ids.
     pub(crate) added_tokens: Vec<AddedToken>,
 }
@@ -67,6 +69,14 @@ struct NameFields {
     unk_token: Option<TokenFields>,
     bos_token: Option<TokenFields>,
     eos_token: Option<TokenFields>,
+    additional_special_tokens: Option<Vec<TokenFields>>,
+}
+
+impl NameFields {
+    fn take_additional(&mut self) -> impl Iterator<Item = String> {
+        let tokens = self.additional_special_tokens.take().unwrap_or_default();
+        tokens.into_iter().filter_map(|token| TokenFields::text(Some(token)))
+    }
 }
 
 impl From<NameFields> for SpecialNames {
@@ -98,6 +108,8 @@ struct ConfigFields {
     extra_ids: Option<u32>,
     src_lang: Option<String>,
     model_max_length: Option<f64>,
+    /// The older name of it.
+    max_len: Option<f64>,
     clean_up_tokenization_spaces: Option<bool>,
     padding_side: Option<SideName>,
     #[serde(default)]
@@ -128,12 +140,16 @@ struct AddedTokenFields {
 impl SideFiles {
     /// Reads those that are in `folder`.
     pub(super) fn read(folder: &Path) -> Result<Self, TokenizerError> {
-        let config: ConfigFields = file_or_default(&folder.join("tokenizer_config.json"))?;
-        let map_names: NameFields = file_or_default(&folder.join("special_tokens_map.json"))?;
+        let mut config: ConfigFields = file_or_default(&folder.join("tokenizer_config.json"))?;
+        let mut map_names: NameFields = file_or_default(&folder.join("special_tokens_map.json"))?;
         let older: BTreeMap<String, u32> = file_or_default(&folder.join("added_tokens.json"))?;
-        let max_length = config.model_max_length.filter(|&length| (1.0..NO_MAX_LENGTH).contains(&length));
+        let mut additional: Vec<String> = config.names.take_additional().chain(map_names.take_additional()).collect();
+        additional.sort_unstable();
+        additional.dedup();
+        let names = SpecialNames::from(config.names).or(map_names.into());
+        let max_length =
+            config.model_max_length.or(config.max_len).filter(|&length| (1.0..NO_MAX_LENGTH).contains(&length));
         Ok(SideFiles {
-            names: SpecialNames::from(config.names).or(map_names.into()),
             model_max_length: max_length.map(|length| length as usize),
             clean_up: config.clean_up_tokenization_spaces,
             padding_side: match config.padding_side {
@@ -150,22 +166,25 @@ impl SideFiles {
             split_by_punct: config.split_by_punct,
             extra_ids: config.extra_ids.map(|count| count.min(MAX_EXTRA_IDS)),
             src_lang: config.src_lang,
-            added_tokens: added_tokens(config.added_tokens_decoder, older),
+            added_tokens: added_tokens(config.added_tokens_decoder, older, |content| {
+                names.contains(content) || additional.iter().any(|token| token == content)
+            }),
+            additional_special_tokens: additional,
+            names,
         })
     }
 }
 
-/// The newer list has properties, so it wins where both have a token.
-fn added_tokens(newer: BTreeMap<u32, AddedTokenFields>, older: BTreeMap<String, u32>) -> Vec<AddedToken> {
+/// The newer list has properties, so it wins where both have a token. `is_special` is for the older one.
+fn added_tokens(
+    newer: BTreeMap<u32, AddedTokenFields>,
+    older: BTreeMap<String, u32>,
+    is_special: impl Fn(&str) -> bool,
+) -> Vec<AddedToken> {
     let older = older.into_iter().map(|(content, id)| {
-        let plain = AddedTokenFields {
-            content,
-            single_word: false,
-            lstrip: false,
-            rstrip: false,
-            normalized: None,
-            special: false,
-        };
+        let special = is_special(&content);
+        let plain =
+            AddedTokenFields { content, single_word: false, lstrip: false, rstrip: false, normalized: None, special };
         (id, plain)
     });
     let mut by_id: BTreeMap<u32, AddedTokenFields> = older.collect();

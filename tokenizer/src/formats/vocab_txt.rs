@@ -139,7 +139,8 @@ fn vocabulary(name: &str, bytes: &[u8]) -> Result<Vocabulary, TokenizerError> {
 /// The special tokens that the vocabulary has, then whatever the side files add.
 fn added_tokens(vocabulary: &Vocabulary, names: &SpecialNames, side_files: &SideFiles) -> Vec<AddedToken> {
     let special = [&names.pad, &names.unk, &names.cls, &names.sep, &names.mask];
-    let special = special.into_iter().flatten().filter_map(|content| {
+    let additional = side_files.additional_special_tokens.iter();
+    let special = special.into_iter().flatten().chain(additional).filter_map(|content| {
         Some(AddedToken {
             content: content.clone(),
             id: vocabulary.token_to_id(content)?,
