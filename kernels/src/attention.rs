@@ -9,7 +9,7 @@ use pulp::{Simd, WithSimd};
 use crate::{
     Cpu, Exec, KernelError, MatMut, MatRef,
     error::expect_eq,
-    gemm::{MicroKernel, ScratchTile, Tile, kernel_for, split_rows},
+    gemm::{MicroKernel, Prefetch, ScratchTile, Tile, kernel_for, split_rows},
     softmax,
     transpose::transpose,
     view::SharedMat,
@@ -31,13 +31,17 @@ pub struct AttentionSpec {
 /// Queries of one work item where heads alone are too few for the workers: enough to pay for transposing the keys again.
 const QUERY_BLOCK: usize = 112;
 
+/// From so many keys on, values are copied even if they fill whole panels where they lie: a head's rows are a page or more apart,
+/// which every tile of queries pays for again.
+const COPIED_VALUES: usize = 256;
+
 /// Number of `f32` that [`attention`] needs as scratch, for sequences of up to `max_kv` keys.
 ///
 /// # Errors
 /// If the number overflows.
 pub fn scratch_len(cpu: &Cpu, spec: &AttentionSpec, max_kv: usize, workers: usize) -> Result<usize, KernelError> {
     let too_large = KernelError::TooLarge { what: "attention scratch", rows: workers, cols: max_kv };
-    let layout = Layout::new(kernel_for(cpu), spec, max_kv).ok_or_else(|| too_large.clone())?;
+    let layout = Layout::new(kernel_for(cpu, spec.head_dim), spec, max_kv).ok_or_else(|| too_large.clone())?;
     layout.len.checked_mul(workers).ok_or(too_large)
 }
 
@@ -72,7 +76,7 @@ pub fn attention(
     let max_q = validate_lengths(cu_q, q.rows())?;
     let max_kv = validate_lengths(cu_kv, k.rows())?;
     expect_eq("sequences of the keys", cu_kv.len(), cu_q.len())?;
-    let kernel = kernel_for(cpu);
+    let kernel = kernel_for(cpu, spec.head_dim);
     let workers = exec.workers();
     let needed = scratch_len(cpu, spec, max_kv, workers)?;
     if scratch.len() < needed {
@@ -164,7 +168,7 @@ struct Layout {
     scores_stride: usize,
     /// Start of the transposed keys: panel after panel, `head_dim` rows of `nr` keys.
     keys: usize,
-    /// Start of the padded values: panel after panel, a row of `nr` for each key. Unused where values can be read in place.
+    /// Start of the copied values: panel after panel, a row of `nr` for each key.
     values: usize,
     len: usize,
 }
@@ -176,7 +180,7 @@ impl Layout {
         let scores_stride = padded.checked_next_multiple_of(32)?.checked_add(16)?;
         let keys = scores_stride.checked_mul(kernel.mr)?;
         let values = keys.checked_add(padded.checked_mul(spec.head_dim)?)?;
-        let value_len = match in_place(kernel, spec) {
+        let value_len = match values_in_place(kernel, spec, max_kv, usize::MAX) {
             true => 0,
             false => max_kv.checked_mul(spec.head_dim.checked_next_multiple_of(kernel.nr)?)?,
         };
@@ -185,9 +189,9 @@ impl Layout {
     }
 }
 
-/// Whether a value row fills whole panels, so that the kernel can read it where it lies.
-fn in_place(kernel: &MicroKernel, spec: &AttentionSpec) -> bool {
-    spec.head_dim.is_multiple_of(kernel.nr)
+/// Whether the kernel reads the values of `keys` keys where they lie, for so many tiles of queries.
+fn values_in_place(kernel: &MicroKernel, spec: &AttentionSpec, keys: usize, tiles: usize) -> bool {
+    spec.head_dim.is_multiple_of(kernel.nr) && (keys < COPIED_VALUES || tiles == 1)
 }
 
 /// One head of one sequence for a block of queries.
@@ -221,12 +225,13 @@ impl WithSimd for Head<'_> {
         let (scores, panels) = scratch.split_at_mut(layout.keys);
         let (key_panels, value_panels) = panels.split_at_mut(layout.values - layout.keys);
         pack_keys(cpu, k, &keys, columns.clone(), nr, key_panels);
-        let (values, value_stride, value_panel_len) = if in_place(kernel, spec) {
-            (v.as_ptr().wrapping_add(keys.start * v.row_stride() + column), v.row_stride(), nr)
-        } else {
-            pack_values(v, &keys, columns, nr, value_panels);
-            (value_panels.as_ptr(), nr, keys.len() * nr)
-        };
+        let (values, value_stride, value_panel_len) =
+            if values_in_place(kernel, spec, keys.len(), queries.div_ceil(kernel.mr)) {
+                (v.as_ptr().wrapping_add(keys.start * v.row_stride() + column), v.row_stride(), nr)
+            } else {
+                pack_values(v, &keys, columns, nr, value_panels);
+                (value_panels.as_ptr(), nr, keys.len() * nr)
+            };
         let mut tile = ScratchTile::new();
         for (start, rows) in split_rows(queries, kernel.mr) {
             let row = first_query + start;
@@ -243,8 +248,7 @@ impl WithSimd for Head<'_> {
                         b_stride: nr,
                         c: scores[panel * nr..].as_mut_ptr(),
                         c_stride: layout.scores_stride,
-                        prefetch: std::ptr::null(),
-                        prefetch_step: 0,
+                        prefetch: Prefetch::nothing(key_panels.as_ptr()),
                     });
                 }
             }
@@ -270,8 +274,7 @@ impl WithSimd for Head<'_> {
                         b_stride: value_stride,
                         c: tile.as_mut_ptr(),
                         c_stride: nr,
-                        prefetch: std::ptr::null(),
-                        prefetch_step: 0,
+                        prefetch: Prefetch::nothing(scores.as_ptr()),
                     });
                 }
                 let cols = nr.min(head_dim - panel * nr);

@@ -47,6 +47,7 @@ pub mod normalize;
 pub mod peak;
 pub mod pooling;
 mod row;
+mod slab;
 pub mod softmax;
 mod team;
 #[cfg(test)]
@@ -59,6 +60,6 @@ pub use attention::{AttentionSpec, attention};
 pub use buffer::AlignedBuf;
 pub use cpu::{Cpu, CpuError, Features, LEVEL_VARIABLE, Level, ParseLevelError};
 pub use error::KernelError;
-pub use gemm::{Epilogue, PackedRhs, gemm};
+pub use gemm::{Epilogue, PackedRhs, RhsShape, gemm};
 pub use team::{Exec, Lease, Team};
 pub use view::{MatMut, MatRef};

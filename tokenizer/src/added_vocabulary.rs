@@ -62,6 +62,8 @@ pub(crate) enum AddedFault {
     Id { place: usize, content: String, found: u32, expected: u32 },
     /// The automaton can't be built; the message says why.
     Automaton(String),
+    /// A token can't be normalized; the message says why.
+    Normalizer(String),
 }
 
 impl AddedVocabulary {
@@ -97,7 +99,8 @@ impl AddedVocabulary {
             {
                 let mut normalized = Normalized::<NoSpans>::default();
                 let text = &token.content;
-                normalizer.normalize(&Original { text, base: 0 }, &mut normalized);
+                let result = normalizer.normalize(&Original { text, base: 0 }, &mut normalized);
+                result.map_err(|error| AddedFault::Normalizer(error.to_string()))?;
                 if normalized.text() != token.content {
                     let text = normalized.text().to_owned();
                     added.normalized_content.insert(token.id, text);
@@ -149,6 +152,11 @@ impl AddedVocabulary {
             Some(text) if token.normalized => text,
             _ => &token.content,
         }
+    }
+
+    /// Whether any token is looked for in normalized text.
+    pub(crate) fn looks_in_normalized(&self) -> bool {
+        self.in_normalized.is_some()
     }
 
     pub(crate) fn tokens(&self) -> &[AddedToken] {

@@ -5,17 +5,20 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::TokenizerError;
 
-/// Inputs that a thread takes at a time: few enough that long texts spread, many enough that the counter is quiet.
-const CHUNK: usize = 16;
+/// Inputs that a thread takes at a time where nothing speaks for another number: few enough that long texts spread, many enough
+/// that the counter is quiet.
+pub(crate) const CHUNK: usize = 16;
 
-/// Applies `work` to every input, results in the order of the inputs; the first error in that order wins.
+/// Applies `work` to every input, `size` of them at a time, results in the order of the inputs; the first error in that order
+/// wins.
 pub(crate) fn in_parallel<'a, T: Sync, R: Send>(
     inputs: &'a [T],
     threads: Option<NonZeroUsize>,
+    size: usize,
     work: impl Fn(&'a T) -> Result<R, TokenizerError> + Sync,
 ) -> Result<Vec<R>, TokenizerError> {
     let available = || std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
-    let threads = threads.map_or_else(available, NonZeroUsize::get).min(inputs.len().div_ceil(CHUNK));
+    let threads = threads.map_or_else(available, NonZeroUsize::get).min(inputs.len().div_ceil(size));
     if threads <= 1 {
         return inputs.iter().map(work).collect();
     }
@@ -24,7 +27,7 @@ pub(crate) fn in_parallel<'a, T: Sync, R: Send>(
         let mut done = Vec::new();
         loop {
             let chunk = next.fetch_add(1, Ordering::Relaxed);
-            let Some(inputs) = inputs.chunks(CHUNK).nth(chunk) else {
+            let Some(inputs) = inputs.chunks(size).nth(chunk) else {
                 return done;
             };
             let results: Result<Vec<R>, TokenizerError> = inputs.iter().map(&work).collect();

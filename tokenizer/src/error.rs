@@ -151,6 +151,13 @@ pub enum TokenizerError {
         limit: usize,
     },
 
+    /// A batch has more ids than 32 bits can count.
+    #[error("the batch has {tokens} tokens, more than {}: split it", u32::MAX)]
+    BatchTooLarge {
+        /// How many ids all texts have.
+        tokens: usize,
+    },
+
     /// The padded length can't be held in memory.
     #[error("padding to {length} tokens is more than memory can hold: lower the padded length")]
     PaddingTooLong {

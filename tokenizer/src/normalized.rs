@@ -123,14 +123,27 @@ impl<A: Alignment> Normalized<A> {
         self.alignment.push(span, c.len_utf8());
     }
 
+    /// Appends text that comes from nowhere; only where no spans are kept.
+    #[inline]
+    pub(crate) fn push_str(&mut self, text: &str) {
+        self.text.push_str(text);
+        self.alignment.push(Span::default(), text.len());
+    }
+
     /// Takes the source over as it is.
     pub(crate) fn copy<S: Source>(&mut self, source: &S) {
+        self.copy_part(source, 0, source.text().len());
+    }
+
+    /// Takes bytes `start..end` of the source over as they are.
+    pub(crate) fn copy_part<S: Source>(&mut self, source: &S, start: usize, end: usize) {
+        let part = &source.text()[start..end];
         if A::KEPT {
-            for (at, c) in source.text().char_indices() {
-                self.push(c, source.span(at, c.len_utf8()));
+            for (at, c) in part.char_indices() {
+                self.push(c, source.span(start + at, c.len_utf8()));
             }
         } else {
-            self.text.push_str(source.text());
+            self.text.push_str(part);
         }
     }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::TokenizerError;
 use crate::added_vocabulary::AddedToken;
-use crate::batch::in_parallel;
+use crate::batch::{CHUNK, in_parallel};
 use crate::decoders::{Decoder, clean_up};
 use crate::encoding::Encoding;
 use crate::formats;
@@ -66,18 +66,18 @@ impl Tokenizer {
         formats::folder::load(folder)
     }
 
-    /// Reads one file: `vocab.txt` (any name that ends in `.txt`) as an uncased BERT vocabulary, any other as
-    /// `tokenizer.json`.
+    /// Reads one file: `vocab.txt` (any name that ends in `.txt`) as an uncased BERT vocabulary, a SentencePiece model (any
+    /// name that ends in `.model` or `.spm`), any other as `tokenizer.json`.
     ///
     /// # Errors
     /// As [`from_folder`](Self::from_folder).
     pub fn from_file(file: &Path) -> Result<Self, TokenizerError> {
         let bytes = formats::read(file)?;
         let name = file.display().to_string();
-        if file.extension().is_some_and(|extension| extension == "txt") {
-            Self::from_vocab(&name, &bytes)
-        } else {
-            Self::from_json(&name, &bytes)
+        match file.extension().and_then(std::ffi::OsStr::to_str) {
+            Some("txt") => Self::from_vocab(&name, &bytes),
+            Some("model" | "spm") => Self::from_sentencepiece(&name, &bytes),
+            _ => Self::from_json(&name, &bytes),
         }
     }
 
@@ -96,6 +96,16 @@ impl Tokenizer {
     /// As [`from_folder`](Self::from_folder).
     pub fn from_vocab(name: &str, bytes: &[u8]) -> Result<Self, TokenizerError> {
         formats::vocab_txt::parse(name, bytes, &Default::default())
+    }
+
+    /// Reads a SentencePiece model that is already in memory, of type unigram or bpe. `name` is what errors call it.
+    ///
+    /// No special tokens are put around texts: the file doesn't say which. A model's folder does.
+    ///
+    /// # Errors
+    /// As [`from_folder`](Self::from_folder).
+    pub fn from_sentencepiece(name: &str, bytes: &[u8]) -> Result<Self, TokenizerError> {
+        formats::sentencepiece::parse(name, bytes)
     }
 
     /// Encodes a text, or a pair of texts.
@@ -148,7 +158,7 @@ impl Tokenizer {
         T: Sync,
         &'a T: Into<Input<'a>>,
     {
-        let mut encodings = in_parallel(inputs, threads, |input| self.encode_unpadded(input.into(), options))?;
+        let mut encodings = in_parallel(inputs, threads, CHUNK, |input| self.encode_unpadded(input.into(), options))?;
         self.pad(&mut encodings, options)?;
         Ok(encodings)
     }
@@ -195,21 +205,24 @@ impl Tokenizer {
     /// Turns ids back into a text. Ids that the tokenizer doesn't have are left out, as the reference does.
     ///
     /// # Errors
-    /// None so far; decoders that can fail are to come.
+    /// When a regular expression of the decoder gives up.
     pub fn decode(&self, ids: &[u32], options: &DecodeOptions) -> Result<String, TokenizerError> {
-        let tokens = ids.iter().filter_map(|&id| {
-            let token = match self.pipeline.added.decoded(id) {
-                Some(token) => token,
-                None => self.pipeline.model.vocabulary().id_to_token(id)?,
-            };
-            let skipped = options.skip_special_tokens && self.pipeline.added.is_special(token);
-            (!skipped).then_some(token)
-        });
-        let text = self.decoder.decode(tokens);
+        let tokens = ids.iter().filter_map(|&id| self.decoded_token(id, options.skip_special_tokens));
+        let text = self.decoder.decode(tokens)?;
         match options.clean_up.or(self.clean_up) {
             Some(true) => Ok(clean_up(&text)),
             _ => Ok(text),
         }
+    }
+
+    /// What the decoder gets for an id: nothing for one that the tokenizer doesn't have, or that is skipped.
+    pub(crate) fn decoded_token(&self, id: u32, skip_special_tokens: bool) -> Option<&str> {
+        let token = match self.pipeline.added.decoded(id) {
+            Some(token) => token,
+            None => self.pipeline.model.vocabulary().id_to_token(id)?,
+        };
+        let skipped = skip_special_tokens && self.pipeline.added.is_special(token);
+        (!skipped).then_some(token)
     }
 
     /// Turns many lists of ids back into texts, on `threads` threads (`None`: as many as the machine has).
@@ -230,7 +243,7 @@ impl Tokenizer {
         options: &DecodeOptions,
         threads: Option<NonZeroUsize>,
     ) -> Result<Vec<String>, TokenizerError> {
-        in_parallel(batch, threads, |ids| self.decode(ids.as_ref(), options))
+        in_parallel(batch, threads, CHUNK, |ids| self.decode(ids.as_ref(), options))
     }
 
     /// The id of a token, added or of the vocabulary, by its exact text.

@@ -36,10 +36,10 @@ fn the_unspoilt_file_loads() {
 const SPOILT: &[(&str, &str, &[&str])] = &[
     (r#""1.0""#, r#""2.0""#, &["$.version", "1.0", "2.0"]),
     (r#""version": "1.0""#, r#""version": 1"#, &["t.json", "line 2"]),
-    (r#"BertNormalizer"#, "Precompiled", &["$.normalizer", "Precompiled", "not supported"]),
+    (r#"BertNormalizer"#, "Romanize", &["$.normalizer", "Romanize", "not supported"]),
     (r#"BertPreTokenizer"#, "Jieba", &["$.pre_tokenizer", "Jieba", "not supported"]),
     (r#"TemplateProcessing"#, "RobertaProcessing", &["$.post_processor", "missing field `sep`"]),
-    (r#""decoder": {"type": "WordPiece""#, r#""decoder": {"type": "CTC""#, &["$.decoder", "CTC"]),
+    (r#""decoder": {"type": "WordPiece""#, r#""decoder": {"type": "Glue""#, &["$.decoder", "Glue", "not supported"]),
     (r#""model": {"type": "WordPiece""#, r#""model": {"type": "BPE""#, &["$.model", "missing field `merges`"]),
     (r#""type": "BertNormalizer", "#, "", &["$.normalizer", "\"type\""]),
     (r#""lowercase": true"#, r#""lowercase": "yes""#, &["$.normalizer", "line 8", "expected a boolean"]),

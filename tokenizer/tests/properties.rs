@@ -189,3 +189,28 @@ proptest! {
         prop_assert!(TOKENIZER.decode(&ids, &options).is_ok());
     }
 }
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..Default::default() })]
+
+    #[test]
+    fn a_flat_batch_is_its_texts_one_by_one(
+        texts in prop::collection::vec(text(), 0..20),
+        repeat in prop_oneof![4 => Just(1usize), 1 => Just(400)],
+        threads in 1usize..4,
+        max_length in prop::option::of(2usize..20),
+    ) {
+        let texts: Vec<String> = texts.iter().cycle().take(texts.len() * repeat).cloned().collect();
+        let batch = TOKENIZER.encode_ids_batch(&texts, max_length, NonZeroUsize::new(threads)).expect("ids");
+        let mut ids = Vec::new();
+        prop_assert_eq!(batch.cu_seqlens.len(), texts.len() + 1);
+        for (place, text) in texts.iter().enumerate() {
+            prop_assert_eq!(batch.cu_seqlens[place] as usize, ids.len());
+            let encoded = TOKENIZER.encode_ids(text, max_length, &mut ids).expect("ids");
+            prop_assert_eq!(batch.tokens[place], encoded.tokens);
+            prop_assert_eq!(TOKENIZER.count_tokens(text).expect("a number"), encoded.tokens);
+        }
+        prop_assert_eq!(batch.cu_seqlens[texts.len()] as usize, ids.len());
+        prop_assert_eq!(batch.ids, ids);
+    }
+}

@@ -279,6 +279,14 @@ def variants(base):
         steps = [{"type": "WhitespaceSplit"}, {"type": "Punctuation", "behavior": behavior}]
         yield {"normalizer": None, "pre_tokenizer": {"type": "Sequence", "pretokenizers": steps}}
     yield {"normalizer": None, "pre_tokenizer": {"type": "Punctuation", "behavior": "MergedWithNext"}, "decoder": None}
+    for splitter in [
+        {"type": "Digits", "individual_digits": True}, {"type": "Digits", "individual_digits": False},
+        {"type": "UnicodeScripts"}, {"type": "CharDelimiterSplit", "delimiter": "a"},
+        {"type": "FixedLength", "length": 1}, {"type": "FixedLength", "length": 7},
+    ]:
+        yield {"normalizer": None, "pre_tokenizer": splitter}
+        steps = [{"type": "WhitespaceSplit"}, splitter]
+        yield {"pre_tokenizer": {"type": "Sequence", "pretokenizers": steps}}
     yield {"added_tokens": base["added_tokens"][:4] + added(base, {
         "[MASK]": {"lstrip": True, "special": True},
         "Zürich": {"normalized": True},
@@ -295,6 +303,10 @@ def variants(base):
     yield {"post_processor": template("$A:0 [SEP]:0 [CLS]:2", "$B:1 [SEP]:1 $A:0 [SEP]:0 [CLS]:2", names)}
     yield {"post_processor": template("$A:0 X:0 $A:0", "$A:0 X:0 $B:1 X:0 $A:0", names)}
     yield {"post_processor": {"type": "BertProcessing", "sep": ["[SEP]", 102], "cls": ["[CLS]", 101]}}
+    yield {"post_processor": {"type": "Sequence", "processors": [
+        {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": False, "use_regex": True},
+        template("X:0 $A:0", "$A:0 X:1 $B:1 X:2", names)]}}
+    yield {"post_processor": {"type": "Sequence", "processors": []}}
     yield {"post_processor": None}
     yield {"model": {**base["model"], "max_input_chars_per_word": 5, "vocab": small_vocabulary(base)},
            "added_tokens": special_only(base), "post_processor": None}

@@ -182,3 +182,18 @@ fn lengths_that_lie_are_refused() {
     assert!(run(&[0, 4], &[0, 4], len - 1).is_err());
     assert!(scratch_len(&cpu, &spec, usize::MAX / 2, 8).is_err());
 }
+
+#[test]
+fn values_give_the_same_bits_copied_or_in_place() {
+    const KEYS: usize = COPIED_VALUES + 44;
+    for cpu in Cpu::available() {
+        // All queries copy the values, one alone reads them where they lie.
+        let all = Case::new(2, 32, false, &[KEYS]);
+        let mut first = Case::new(2, 32, false, &[KEYS]);
+        first.queries = vec![1];
+        let ((all, expected), (first, _)) = (all.run(&cpu, Exec::Serial, 0), first.run(&cpu, Exec::Serial, 0));
+        assert_eq!(all[..first.len()], first[..], "{}", cpu.level());
+        let worst = all.iter().zip(&expected).map(|(a, b)| (f64::from(*a) - b).abs()).fold(0.0, f64::max);
+        assert!(worst <= TOLERANCE, "{}: max abs error {worst:.2e}", cpu.level());
+    }
+}

@@ -5,7 +5,7 @@ use std::arch::x86_64::{
     _mm256_storeu_ps,
 };
 
-use super::{MicroKernel, Tile, microkernel::opaque};
+use super::{MicroKernel, Prefetch, Tile, microkernel::opaque};
 use crate::Features;
 
 const MR: usize = 6;
@@ -24,24 +24,23 @@ unsafe fn tile(t: &Tile) {
 const GROUP: usize = 3;
 
 /// Steps of the reduction between two advances of the base pointers; within, the step is a displacement.
-const UNROLL: usize = 4;
+const UNROLL: usize = Prefetch::GROUP;
 
 #[target_feature(enable = "avx2,fma")]
 unsafe fn rows<const R: usize>(t: &Tile) {
     let mut acc: [[__m256; 2]; R] = [[_mm256_setzero_ps(); 2]; R];
     let mut b = t.b;
     let mut a: [*const f32; MR / GROUP] = [t.a, t.a.wrapping_add(GROUP * t.a_stride)];
-    let mut prefetch = t.prefetch;
+    let Prefetch { start: mut prefetch, stride, advance, .. } = t.prefetch;
     for _ in 0..t.k / UNROLL {
         a = a.map(opaque);
         for step in 0..UNROLL {
             // SAFETY: `k` rows of `nr` values lie at `b`, and `k` values in each row of `a`.
             unsafe { multiply_add(&mut acc, &a, t.a_stride, step, b) };
             b = b.wrapping_add(t.b_stride);
-            // A step moves by at most one cache line.
-            _mm_prefetch::<_MM_HINT_T1>(prefetch.cast());
-            prefetch = prefetch.wrapping_add(t.prefetch_step);
+            _mm_prefetch::<_MM_HINT_T1>(prefetch.wrapping_add(step * stride).cast());
         }
+        prefetch = prefetch.wrapping_add(advance);
         a = a.map(|base| base.wrapping_add(UNROLL));
     }
     for step in 0..t.k % UNROLL {

@@ -84,13 +84,11 @@ impl WithSimd for StoreTile<'_> {
 impl StoreTile<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, simd: S, act: impl Fn(S::f32s) -> S::f32s) {
-        /// The widest panel of any kernel.
-        const WIDEST: usize = 32;
         let StoreTile { epilogue, scratch, nr, out, row, rows, col, cols } = self;
         // Columns beyond the matrix exist in the panel alone. Their operands are zeros from here, so that the last panel goes
         // through the same arithmetic as every other.
         let full = cols == nr;
-        let mut bias = [0.0; WIDEST];
+        let mut bias = [0.0; ScratchTile::WIDEST];
         if let Some(values) = epilogue.bias {
             bias[..cols].copy_from_slice(&values[col..col + cols]);
         }
@@ -103,8 +101,8 @@ impl StoreTile<'_> {
             if full {
                 finish(simd, &act, acc, bias, residual, target);
             } else {
-                let mut padded_residual = [0.0; WIDEST];
-                let mut padded_target = [0.0; WIDEST];
+                let mut padded_residual = [0.0; ScratchTile::WIDEST];
+                let mut padded_target = [0.0; ScratchTile::WIDEST];
                 if let Some(values) = residual {
                     padded_residual[..cols].copy_from_slice(values);
                 }

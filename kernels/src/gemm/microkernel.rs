@@ -20,10 +20,46 @@ pub(crate) struct Tile {
     /// Where the first row goes; `nr` values of each row are written.
     pub c: *mut f32,
     pub c_stride: usize,
-    /// Where to start fetching what a later tile reads. A hint: any address will do, none is read from.
-    pub prefetch: *const f32,
-    /// How far the prefetch moves with each step of the reduction, `0 ..= nr`; 0 where there is nothing to fetch.
-    pub prefetch_step: usize,
+    pub prefetch: Prefetch,
+}
+
+/// What a tile fetches for a later one while it computes: with each step of the reduction so many cache lines, each from a place of
+/// its own, and in [`GROUP`](Prefetch::GROUP) steps in turn from different places.
+///
+/// Memory gives one core more from several places at a time than from one, and a line that is asked for twice takes a second
+/// time of what the loads need. This is a hint: any address will do, none is read from.
+#[derive(Clone, Copy)]
+pub(crate) struct Prefetch {
+    pub start: *const f32,
+    /// From one place to the next.
+    pub stride: usize,
+    /// How far every place moves on when all have had their turn.
+    pub advance: usize,
+    /// Lines in each step, `1 ..= nr / 16`.
+    pub lines: usize,
+}
+
+impl Prefetch {
+    /// Steps until all places have had their turn.
+    pub(crate) const GROUP: usize = 4;
+
+    /// Nothing to fetch. The address is one that is in use anyway: an unmapped one would cost a page walk each time.
+    pub(crate) fn nothing(in_use: *const f32) -> Prefetch {
+        Prefetch { start: in_use, stride: 0, advance: 0, lines: 1 }
+    }
+
+    /// Share `i` of `shares` of the panel of `len` values at `start`, for kernels of `nr` columns.
+    pub(crate) fn share(start: *const f32, len: usize, nr: usize, i: usize, shares: usize) -> Prefetch {
+        /// Values of a cache line.
+        const LINE: usize = 16;
+        let lines = nr.div_ceil(LINE.saturating_mul(shares));
+        Prefetch {
+            start: start.wrapping_add(len * i / shares),
+            stride: len / shares / (Prefetch::GROUP * lines),
+            advance: nr.div_ceil(shares * lines),
+            lines,
+        }
+    }
 }
 
 /// The signature of a tile function.
@@ -66,7 +102,8 @@ impl std::fmt::Debug for MicroKernel {
     }
 }
 
-/// Every microkernel of this architecture, best last. Dispatch, tests and `hwbench` all read this one table.
+/// Every microkernel of this architecture: levels upwards, and within a level the preferred one last. Dispatch, tests and `hwbench`
+/// all read this one table.
 pub const MICROKERNELS: &[MicroKernel] = &[
     super::scalar::KERNEL,
     #[cfg(target_arch = "aarch64")]
@@ -74,18 +111,23 @@ pub const MICROKERNELS: &[MicroKernel] = &[
     #[cfg(target_arch = "x86_64")]
     super::avx2::KERNEL,
     #[cfg(target_arch = "x86_64")]
-    super::avx512::KERNEL,
+    super::avx512::TALL,
+    #[cfg(target_arch = "x86_64")]
+    super::avx512::WIDE,
 ];
 
-/// The microkernel that runs at the level of `cpu`.
-pub fn kernel_for(cpu: &Cpu) -> &'static MicroKernel {
-    let mut best = &MICROKERNELS[0];
-    for kernel in MICROKERNELS {
-        if cpu.features().contains(kernel.needs) {
-            best = kernel;
-        }
-    }
-    best
+/// The microkernels of the level of `cpu`.
+pub fn kernels_of(cpu: &Cpu) -> impl DoubleEndedIterator<Item = &'static MicroKernel> {
+    let best = MICROKERNELS.iter().rfind(|kernel| cpu.features().contains(kernel.needs));
+    MICROKERNELS.iter().filter(move |kernel| best.is_some_and(|best| best.needs == kernel.needs))
+}
+
+/// The microkernel that runs products with `columns` columns at the level of `cpu`: of those that pad the columns least, the preferred.
+///
+/// All kernels of a level give the same bits.
+pub fn kernel_for(cpu: &Cpu, columns: usize) -> &'static MicroKernel {
+    let padded = |kernel: &&MicroKernel| columns.div_ceil(kernel.nr).saturating_mul(kernel.nr);
+    kernels_of(cpu).rev().min_by_key(padded).unwrap_or(&MICROKERNELS[0])
 }
 
 /// Room for the largest tile of any kernel, aligned to a cache line.
@@ -97,12 +139,21 @@ impl ScratchTile {
         let (mut i, mut len) = (0, 0);
         while i < MICROKERNELS.len() {
             let size = MICROKERNELS[i].mr * MICROKERNELS[i].nr;
-            if size > len {
-                len = size;
-            }
+            len = if size > len { size } else { len };
             i += 1;
         }
         len
+    };
+
+    /// The widest panel of any kernel.
+    pub(super) const WIDEST: usize = {
+        let (mut i, mut widest) = (0, 0);
+        while i < MICROKERNELS.len() {
+            let nr = MICROKERNELS[i].nr;
+            widest = if nr > widest { nr } else { widest };
+            i += 1;
+        }
+        widest
     };
 
     pub(crate) fn new() -> ScratchTile {
@@ -159,10 +210,22 @@ mod tests {
     }
 
     #[test]
-    fn every_level_gets_its_own_kernel() {
-        let names: Vec<&str> = Cpu::available().iter().map(|cpu| kernel_for(cpu).name).collect();
-        let mut distinct = names.clone();
-        distinct.dedup();
-        assert_eq!(names, distinct);
+    fn every_level_has_kernels_of_its_own_and_no_kernel_is_forgotten() {
+        let names: Vec<&str> =
+            Cpu::available().iter().flat_map(|cpu| kernels_of(cpu).map(|kernel| kernel.name)).collect();
+        let known: Vec<&str> = MICROKERNELS.iter().map(|kernel| kernel.name).take(names.len()).collect();
+        assert_eq!(names, known);
+        assert!(Cpu::available().iter().all(|cpu| kernels_of(cpu).next().is_some()));
+    }
+
+    #[test]
+    fn columns_are_padded_least() {
+        for cpu in Cpu::available() {
+            for columns in [0, 1, 2, 31, 32, 33, 48, 64, 96, 384, 1000] {
+                let waste = |kernel: &MicroKernel| (kernel.nr - columns % kernel.nr) % kernel.nr;
+                let chosen = kernel_for(&cpu, columns);
+                assert!(kernels_of(&cpu).all(|kernel| waste(chosen) <= waste(kernel)), "{columns}: {chosen:?}");
+            }
+        }
     }
 }

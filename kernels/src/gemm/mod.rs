@@ -18,10 +18,10 @@ mod avx512;
 mod neon;
 
 pub use epilogue::Epilogue;
-pub use microkernel::{MICROKERNELS, MicroKernel, kernel_for};
-pub use pack::PackedRhs;
+pub use microkernel::{MICROKERNELS, MicroKernel, kernel_for, kernels_of};
+pub use pack::{PackedRhs, RhsShape};
 
-pub(crate) use microkernel::{ScratchTile, Tile, split_rows};
+pub(crate) use microkernel::{Prefetch, ScratchTile, Tile, split_rows};
 
 use crate::{Cpu, Exec, KernelError, MatMut, MatRef, error::expect_eq, view::SharedMat};
 
@@ -46,8 +46,7 @@ pub fn gemm(
     epilogue: &Epilogue<'_>,
     out: MatMut<'_>,
 ) -> Result<(), KernelError> {
-    let kernel = kernel_for(cpu);
-    rhs.validate(kernel)?;
+    let kernel = rhs.kernel_at(cpu)?;
     expect_eq("columns of the left-hand side", lhs.cols(), rhs.k())?;
     expect_eq("rows of the output", out.rows(), lhs.rows())?;
     expect_eq("columns of the output", out.cols(), rhs.n())?;
@@ -124,11 +123,13 @@ fn run_block(
     let mut scratch = ScratchTile::new();
     for panel in block.panel..block.panel + block.panels {
         let b = rhs.panel(panel);
+        // Weights stream from the shared cache or from memory. The hardware's prefetchers stop at page boundaries and begin anew
+        // with each panel; asking for the next panel, or for what lies behind the last, keeps the multiply-adds busy.
+        let next = b.as_ptr_range().end;
         let col = panel * nr;
         let cols = nr.min(rhs.n() - col);
         for (i, (start, rows)) in split_rows(block.rows, kernel.mr).enumerate() {
             let row = block.row + start;
-            let (prefetch, prefetch_step) = share_of_next_panel(rhs, panel, nr, i, tiles);
             // SAFETY: `kernel` is the one of `cpu`'s level, so this machine has what it needs. Rows `row .. row + rows` and `k`
             // columns lie in `lhs`, the panel holds `k × nr` values, and the scratch tile `mr × nr`.
             unsafe {
@@ -141,26 +142,12 @@ fn run_block(
                     b_stride: nr,
                     c: scratch.as_mut_ptr(),
                     c_stride: nr,
-                    prefetch,
-                    prefetch_step,
+                    prefetch: Prefetch::share(next, b.len(), nr, i, tiles),
                 });
             }
             epilogue.store(cpu, &scratch, nr, out, (row, rows), (col, cols));
         }
     }
-}
-
-/// What tile `i` of `tiles` fetches while it computes: its share of the panel after `panel`, and how far to move with each step
-/// of the reduction.
-///
-/// Weights stream from the shared cache or from memory. The hardware's prefetchers stop at page boundaries and begin anew with
-/// each panel; asking for the next panel while this one is in use keeps the multiply-adds busy. ARCHITECTURE.md has the figure.
-fn share_of_next_panel(rhs: &PackedRhs, panel: usize, nr: usize, i: usize, tiles: usize) -> (*const f32, usize) {
-    if panel + 1 >= rhs.panels() {
-        return (std::ptr::null(), 0);
-    }
-    let next = rhs.panel(panel + 1);
-    (next.as_ptr().wrapping_add(next.len() * i / tiles), nr.div_ceil(tiles))
 }
 
 #[cfg(test)]

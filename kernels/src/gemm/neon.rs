@@ -6,7 +6,7 @@ use std::arch::{
     asm,
 };
 
-use super::{MicroKernel, Tile};
+use super::{MicroKernel, Prefetch, Tile};
 use crate::Features;
 
 const MR: usize = 6;
@@ -24,11 +24,11 @@ unsafe fn tile(t: &Tile) {
 #[target_feature(enable = "neon")]
 unsafe fn rows<const R: usize>(t: &Tile) {
     let mut acc: [[float32x4_t; 4]; R] = [[vdupq_n_f32(0.0); 4]; R];
-    let mut prefetch = t.prefetch;
+    let Prefetch { start, stride, advance, .. } = t.prefetch;
     for kk in 0..t.k {
-        // SAFETY: a hint, which reads nothing and never faults. A step moves by at most one cache line.
-        unsafe { asm!("prfm pldl2keep, [{0}]", in(reg) prefetch, options(readonly, nostack, preserves_flags)) };
-        prefetch = prefetch.wrapping_add(t.prefetch_step);
+        let fetch = start.wrapping_add(kk % Prefetch::GROUP * stride + kk / Prefetch::GROUP * advance);
+        // SAFETY: a hint, which reads nothing and never faults.
+        unsafe { asm!("prfm pldl2keep, [{0}]", in(reg) fetch, options(readonly, nostack, preserves_flags)) };
         // SAFETY: `k` rows of `nr` values lie at `b`, and `k` values in each row of `a`.
         unsafe {
             let b = t.b.add(kk * t.b_stride);

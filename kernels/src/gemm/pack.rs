@@ -1,15 +1,32 @@
 //! The right-hand side of a GEMM, packed once for one microkernel.
 
+use std::sync::Arc;
+
 use super::{MicroKernel, kernel_for};
-use crate::{AlignedBuf, Cpu, Exec, KernelError, MatMut, MatRef, transpose::transpose};
+use crate::{Cpu, Exec, KernelError, MatMut, MatRef, slab::Slab, transpose::transpose, view::SharedMat};
 
 /// Weights in panels of `nr` output columns: panel after panel, in each the `k` rows of `nr` values, the last panel padded
 /// with zeros.
+///
+/// A clone shares the panels.
+#[derive(Clone)]
 pub struct PackedRhs {
     kernel: &'static MicroKernel,
     k: usize,
     n: usize,
-    data: AlignedBuf,
+    /// Holds the panels of all matrices that were packed together.
+    slab: Arc<Slab>,
+    /// Where this matrix's panels start in it.
+    start: usize,
+}
+
+/// The shape of a weight matrix: `n` rows of `k` values, as PyTorch's `Linear.weight` has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RhsShape {
+    /// Inputs: the length of the reduction.
+    pub k: usize,
+    /// Outputs: columns of the product.
+    pub n: usize,
 }
 
 impl PackedRhs {
@@ -27,22 +44,50 @@ impl PackedRhs {
         n: usize,
         fill: &(dyn Fn(usize, &mut [f32]) + Sync),
     ) -> Result<PackedRhs, KernelError> {
-        let kernel = kernel_for(cpu);
-        let nr = kernel.nr;
-        let too_large = KernelError::TooLarge { what: "a packed weight matrix", rows: n, cols: k };
-        let panel_len = k.checked_mul(nr).ok_or_else(|| too_large.clone())?;
-        let panels = n.div_ceil(nr);
-        let mut data = AlignedBuf::zeroed(panels.checked_mul(panel_len).ok_or(too_large)?)?;
-        if panel_len > 0 {
-            let packed = MatMut::new(&mut data, panels, panel_len, panel_len)?.shared();
-            exec.for_each(panels, &|_, panel| {
-                // SAFETY: each item takes the one row that is its panel.
-                let mut target = unsafe { packed.rows_mut(panel, 1) };
-                let first = panel * nr;
-                pack_panel(cpu, k, nr, first..n.min(first + nr), fill, target.row_mut(0));
-            });
-        }
-        Ok(PackedRhs { kernel, k, n, data })
+        PackedRhs::pack_for(kernel_for(cpu, n), cpu, exec, k, n, fill)
+    }
+
+    /// As [`pack`](PackedRhs::pack), for a microkernel that the caller chooses.
+    ///
+    /// # Errors
+    /// If the packed matrix doesn't fit in memory, or the microkernel isn't one of `cpu`'s level.
+    pub fn pack_for(
+        kernel: &'static MicroKernel,
+        cpu: &Cpu,
+        exec: Exec<'_>,
+        k: usize,
+        n: usize,
+        fill: &(dyn Fn(usize, &mut [f32]) + Sync),
+    ) -> Result<PackedRhs, KernelError> {
+        let mut packed = pack_each(cpu, exec, &[(kernel, RhsShape { k, n })], &|_, row, out| fill(row, out))?;
+        packed[0].kernel_at(cpu)?;
+        Ok(packed.swap_remove(0))
+    }
+
+    /// Packs all matrices of a model together: one stretch of memory, in huge pages where the system has them, and one round of
+    /// the workers. `fill(matrix, row, values)` writes one weight row.
+    ///
+    /// ```
+    /// use loquat_kernels::{Cpu, Exec, PackedRhs, RhsShape};
+    ///
+    /// let shapes = [RhsShape { k: 4, n: 3 }, RhsShape { k: 3, n: 40 }];
+    /// let packed = PackedRhs::pack_all(&Cpu::detect()?, Exec::Serial, &shapes, &|matrix, row, values| {
+    ///     values.fill((matrix * 100 + row) as f32);
+    /// })?;
+    /// assert_eq!((packed[1].k(), packed[1].n()), (3, 40));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// If the packed matrices don't fit in memory.
+    pub fn pack_all(
+        cpu: &Cpu,
+        exec: Exec<'_>,
+        shapes: &[RhsShape],
+        fill: &(dyn Fn(usize, usize, &mut [f32]) + Sync),
+    ) -> Result<Vec<PackedRhs>, KernelError> {
+        let matrices: Vec<_> = shapes.iter().map(|shape| (kernel_for(cpu, shape.n), *shape)).collect();
+        pack_each(cpu, exec, &matrices, fill)
     }
 
     /// Length of the reduction: inputs.
@@ -62,7 +107,7 @@ impl PackedRhs {
 
     /// Bytes that the panels take, padding included.
     pub fn bytes(&self) -> usize {
-        self.data.len() * size_of::<f32>()
+        self.panels() * self.k * self.kernel.nr * size_of::<f32>()
     }
 
     pub(super) fn panels(&self) -> usize {
@@ -71,15 +116,16 @@ impl PackedRhs {
 
     pub(super) fn panel(&self, index: usize) -> &[f32] {
         let len = self.k * self.kernel.nr;
-        &self.data[index * len..][..len]
+        &self.slab[self.start + index * len..][..len]
     }
 
-    /// An error unless `kernel` is what the panels were laid out for.
-    pub(super) fn validate(&self, kernel: &MicroKernel) -> Result<(), KernelError> {
-        if self.kernel.name == kernel.name {
-            Ok(())
+    /// The microkernel that the panels are laid out for; an error unless it is one of `cpu`'s level.
+    pub(super) fn kernel_at(&self, cpu: &Cpu) -> Result<&'static MicroKernel, KernelError> {
+        let used = kernel_for(cpu, self.n);
+        if self.kernel.needs == used.needs {
+            Ok(self.kernel)
         } else {
-            Err(KernelError::Panel { packed: self.kernel.name, used: kernel.name })
+            Err(KernelError::Panel { packed: self.kernel.name, used: used.name })
         }
     }
 }
@@ -88,6 +134,55 @@ impl std::fmt::Debug for PackedRhs {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("PackedRhs").field("kernel", &self.kernel).field("k", &self.k).field("n", &self.n).finish()
     }
+}
+
+/// Packs each matrix for its microkernel.
+fn pack_each(
+    cpu: &Cpu,
+    exec: Exec<'_>,
+    matrices: &[(&'static MicroKernel, RhsShape)],
+    fill: &(dyn Fn(usize, usize, &mut [f32]) + Sync),
+) -> Result<Vec<PackedRhs>, KernelError> {
+    // A matrix without values has no panels.
+    let panels_of = |kernel: &MicroKernel, shape: RhsShape| if shape.k == 0 { 0 } else { shape.n.div_ceil(kernel.nr) };
+    // Where each matrix starts: values before it, and panels before it.
+    let mut starts = Vec::with_capacity(matrices.len());
+    let (mut values, mut panels) = (0_usize, 0_usize);
+    for &(kernel, shape) in matrices {
+        starts.push((values, panels));
+        let own = panels_of(kernel, shape);
+        let len = shape.k.checked_mul(kernel.nr).and_then(|len| len.checked_mul(own));
+        values = len.and_then(|len| len.checked_add(values)).ok_or(KernelError::TooLarge {
+            what: "a packed weight matrix",
+            rows: shape.n,
+            cols: shape.k,
+        })?;
+        panels += own;
+    }
+    let mut slab = Slab::zeroed(values)?;
+    let mut targets: Vec<SharedMat<'_>> = Vec::with_capacity(matrices.len());
+    let mut rest = &mut slab[..];
+    for &(kernel, shape) in matrices {
+        let (panels, len) = (panels_of(kernel, shape), shape.k * kernel.nr);
+        let (own, after) = rest.split_at_mut(panels * len);
+        targets.push(MatMut::new(own, panels, len, len)?.shared());
+        rest = after;
+    }
+    exec.for_each(panels, &|_, item| {
+        // The last matrix that starts at or before this panel; one without panels starts where the next does.
+        let matrix = starts.partition_point(|&(_, first)| first <= item) - 1;
+        let panel = item - starts[matrix].1;
+        let (kernel, RhsShape { k, n }) = matrices[matrix];
+        // SAFETY: each item takes the one row that is its panel.
+        let mut target = unsafe { targets[matrix].rows_mut(panel, 1) };
+        let columns = panel * kernel.nr..n.min((panel + 1) * kernel.nr);
+        pack_panel(cpu, k, kernel.nr, columns, &|row, out| fill(matrix, row, out), target.row_mut(0));
+    });
+    let slab = Arc::new(slab);
+    let packed = |(&(kernel, RhsShape { k, n }), &(start, _)): (&(&'static MicroKernel, RhsShape), &(usize, usize))| {
+        PackedRhs { kernel, k, n, slab: Arc::clone(&slab), start }
+    };
+    Ok(matrices.iter().zip(&starts).map(packed).collect())
 }
 
 /// Rows that are transposed together: one cache line of the target.

@@ -26,7 +26,7 @@ struct Case {
 }
 
 impl Case {
-    fn run(&self, cpu: &Cpu, exec: Exec<'_>) -> (Vec<f32>, Vec<f64>) {
+    fn run(&self, cpu: &Cpu, kernel: &'static MicroKernel, exec: Exec<'_>) -> (Vec<f32>, Vec<f64>) {
         let Case { m, n, k, gap, epilogue: (bias, activation, residual) } = *self;
         let lhs = values(m * (k + gap), 1);
         let weight = values(n * k, 2);
@@ -39,7 +39,8 @@ impl Case {
             activation,
             residual: residual.then(|| MatRef::new(&residual_values, m, n, n + gap).unwrap()),
         };
-        let rhs = PackedRhs::pack(cpu, exec, k, n, &|i, row| row.copy_from_slice(weight.row(i))).unwrap();
+        let fill = |i: usize, row: &mut [f32]| row.copy_from_slice(weight.row(i));
+        let rhs = PackedRhs::pack_for(kernel, cpu, exec, k, n, &fill).unwrap();
         let mut out = vec![f32::NAN; m * (n + gap)];
         gemm(cpu, exec, lhs, &rhs, &epilogue, MatMut::new(&mut out, m, n, n + gap).unwrap()).unwrap();
         for (i, row) in out.chunks(n + gap).enumerate().take(m) {
@@ -66,6 +67,12 @@ fn assert_close(case: &Case, label: &str, (found, expected): (Vec<f32>, Vec<f64>
     );
 }
 
+/// Every kernel that this machine can run, with its level.
+fn kernels() -> Vec<(Cpu, &'static MicroKernel)> {
+    let of = |cpu: Cpu| kernels_of(&cpu).map(|kernel| (cpu, kernel)).collect::<Vec<_>>();
+    Cpu::available().into_iter().flat_map(of).collect()
+}
+
 /// Sizes around every multiple of `edge` that a loop treats specially.
 fn around(edge: usize) -> Vec<usize> {
     let mut sizes = vec![1, 2, edge - 1, edge, edge + 1, 2 * edge - 1, 2 * edge, 2 * edge + 1];
@@ -77,13 +84,12 @@ fn around(edge: usize) -> Vec<usize> {
 
 #[test]
 fn every_kernel_is_right_at_its_tile_edges() {
-    for cpu in Cpu::available() {
-        let kernel = kernel_for(&cpu);
+    for (cpu, kernel) in kernels() {
         for m in around(kernel.mr) {
             for n in around(kernel.nr) {
                 for k in [0, 1, 2, 3, 15, 16, 17, 64] {
                     let case = Case { m, n, k, gap: (m + n) % 3, epilogue: (n % 2 == 0, None, m % 2 == 0) };
-                    assert_close(&case, kernel.name, case.run(&cpu, Exec::Serial));
+                    assert_close(&case, kernel.name, case.run(&cpu, kernel, Exec::Serial));
                 }
             }
         }
@@ -92,23 +98,22 @@ fn every_kernel_is_right_at_its_tile_edges() {
 
 #[test]
 fn every_kernel_is_right_beyond_the_cache_blocks() {
-    for cpu in Cpu::available() {
-        let kernel = kernel_for(&cpu);
+    for (cpu, kernel) in kernels() {
         let in_cache = LHS_BLOCK_BYTES / (1600 * 4);
         let case =
             Case { m: in_cache + kernel.mr + 1, n: kernel.nr + 3, k: 1600, gap: 1, epilogue: (true, None, false) };
-        assert_close(&case, kernel.name, case.run(&cpu, Exec::Serial));
+        assert_close(&case, kernel.name, case.run(&cpu, kernel, Exec::Serial));
     }
 }
 
 #[test]
 fn every_activation_is_right_in_the_epilogue() {
     use Activation::*;
-    for cpu in Cpu::available() {
+    for (cpu, kernel) in kernels() {
         for activation in [Relu, GeluErf, GeluTanh, Silu, Tanh, Sigmoid] {
             for residual in [false, true] {
                 let case = Case { m: 5, n: 37, k: 9, gap: 2, epilogue: (true, Some(activation), residual) };
-                assert_close(&case, kernel_for(&cpu).name, case.run(&cpu, Exec::Serial));
+                assert_close(&case, kernel.name, case.run(&cpu, kernel, Exec::Serial));
             }
         }
     }
@@ -117,29 +122,28 @@ fn every_activation_is_right_in_the_epilogue() {
 #[test]
 fn a_row_alone_and_any_thread_count_give_the_same_bits() {
     let teams: Vec<Team> = [2, 3].map(|n| Team::new(NonZeroUsize::new(n).unwrap()).unwrap()).into();
-    for cpu in Cpu::available() {
-        let kernel = kernel_for(&cpu);
+    for (cpu, kernel) in kernels() {
         for m in [1, 7, kernel.mr * 3 + 1, 100] {
             let (n, k) = (kernel.nr * 5 + 7, 130);
             let case = Case { m, n, k, gap: 0, epilogue: (true, Some(Activation::GeluErf), true) };
-            let (serial, _) = case.run(&cpu, Exec::Serial);
+            let (serial, _) = case.run(&cpu, kernel, Exec::Serial);
             for team in &teams {
                 let lease = team.lease_blocking();
-                let (parallel, _) = case.run(&cpu, Exec::Team(&lease));
+                let (parallel, _) = case.run(&cpu, kernel, Exec::Team(&lease));
                 assert_eq!(serial, parallel, "{} with {} threads, m {m}", kernel.name, team.threads());
             }
             // The generator fills rows in order, so a smaller matrix holds the first rows of the larger one.
-            let (first, _) = Case { m: 1, ..case }.run(&cpu, Exec::Serial);
+            let (first, _) = Case { m: 1, ..case }.run(&cpu, kernel, Exec::Serial);
             assert_eq!(serial[..n], first[..], "{}: row 0 of {m}", kernel.name);
         }
     }
 }
 
 #[test]
-fn fused_kernels_agree_bit_for_bit_across_levels() {
+fn fused_kernels_agree_bit_for_bit_within_and_across_levels() {
     let case = Case { m: 29, n: 70, k: 300, gap: 0, epilogue: (true, None, true) };
-    let fused: Vec<Cpu> = Cpu::available().into_iter().filter(|cpu| cpu.level() != crate::Level::Scalar).collect();
-    let outputs: Vec<Vec<f32>> = fused.iter().map(|cpu| case.run(cpu, Exec::Serial).0).collect();
+    let fused = kernels().into_iter().filter(|(cpu, _)| cpu.level() != crate::Level::Scalar);
+    let outputs: Vec<Vec<f32>> = fused.map(|(cpu, kernel)| case.run(&cpu, kernel, Exec::Serial).0).collect();
     assert!(outputs.windows(2).all(|pair| pair[0] == pair[1]));
 }
 
@@ -188,8 +192,7 @@ fn a_matrix_that_fits_no_memory_is_refused() {
 #[cfg(unix)]
 #[test]
 fn no_kernel_touches_memory_beyond_its_operands() {
-    for cpu in Cpu::available() {
-        let kernel = kernel_for(&cpu);
+    for (cpu, kernel) in kernels() {
         for m in [1, kernel.mr - 1, kernel.mr, kernel.mr + 1] {
             for n in [1, kernel.nr - 1, kernel.nr, kernel.nr + 5] {
                 for k in [1, 7, 16] {
@@ -197,7 +200,7 @@ fn no_kernel_touches_memory_beyond_its_operands() {
                     let residual = crate::guard::Guarded::new(&values(m * n, 6));
                     let bias = crate::guard::Guarded::new(&values(n, 7));
                     let mut out = crate::guard::Guarded::new(&vec![0.0; m * n]);
-                    let rhs = PackedRhs::pack(&cpu, Exec::Serial, k, n, &|_, row| row.fill(0.5)).unwrap();
+                    let rhs = PackedRhs::pack_for(kernel, &cpu, Exec::Serial, k, n, &|_, row| row.fill(0.5)).unwrap();
                     let epilogue = Epilogue {
                         bias: Some(bias.values()),
                         activation: Some(Activation::GeluErf),

@@ -77,8 +77,8 @@ impl Step {
             }
             StepKind::Embed { norm: Some(_), .. } => row_wise("embed + layer_norm"),
             StepKind::Embed { norm: None, .. } => row_wise("embed"),
-            StepKind::Attention { .. } => {
-                format!("{} attention", loquat_kernels::gemm::kernel_for(cpu).name)
+            StepKind::Attention { spec, .. } => {
+                format!("{} attention", loquat_kernels::gemm::kernel_for(cpu, spec.head_dim).name)
             }
             StepKind::LayerNorm(_) => row_wise("layer_norm"),
             StepKind::AddNorm(_) => row_wise("add_layer_norm"),

@@ -1,10 +1,12 @@
 //! Parameters on their way from the weights into the form that kernels read.
 
-use loquat_kernels::{Cpu, Exec, KernelError, PackedRhs};
+use std::collections::HashMap;
+
+use loquat_kernels::{Cpu, Exec, KernelError, PackedRhs, RhsShape};
 
 use super::step::StepNorm;
 use crate::{
-    graph::{Graph, Norm, ParamId},
+    graph::{Graph, Norm, Op, ParamId},
     weights::{Resolved, Resolver, Source, Weights, WeightsError},
 };
 
@@ -36,10 +38,29 @@ impl<'a> Params<'a> {
         &self.resolved[id.index()].sources[0]
     }
 
-    /// A weight is converted and packed row by row, without a copy in between.
-    pub(super) fn packed(&self, cpu: &Cpu, exec: Exec<'_>, id: ParamId) -> Result<PackedRhs, KernelError> {
-        let param = &self.resolved[id.index()];
-        let rows = param.sources.iter().map(|source| source.rows).sum();
-        PackedRhs::pack(cpu, exec, param.width, rows, &|row, out| param.read_row(self.weights, row, out))
+    /// Packs the weights of all linear layers; one that several layers share is packed once. Each is converted row by row,
+    /// without a copy in between.
+    pub(super) fn packed(
+        &self,
+        graph: &Graph,
+        cpu: &Cpu,
+        exec: Exec<'_>,
+    ) -> Result<HashMap<ParamId, PackedRhs>, KernelError> {
+        let mut ids: Vec<ParamId> = Vec::new();
+        for node in graph.nodes() {
+            if let Op::Linear(linear) = &node.op
+                && !ids.contains(&linear.weight)
+            {
+                ids.push(linear.weight);
+            }
+        }
+        let params: Vec<&Resolved> = ids.iter().map(|id| &self.resolved[id.index()]).collect();
+        let shape =
+            |param: &&Resolved| RhsShape { k: param.width, n: param.sources.iter().map(|source| source.rows).sum() };
+        let shapes: Vec<RhsShape> = params.iter().map(shape).collect();
+        let packed = PackedRhs::pack_all(cpu, exec, &shapes, &|matrix, row, out| {
+            params[matrix].read_row(self.weights, row, out);
+        })?;
+        Ok(ids.into_iter().zip(packed).collect())
     }
 }

@@ -1,8 +1,8 @@
 //! From a graph to steps.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
-use loquat_kernels::{Cpu, Exec};
+use loquat_kernels::{Cpu, Exec, PackedRhs};
 
 use super::{
     check::IndexLimits,
@@ -12,7 +12,7 @@ use super::{
     step::{Step, StepKind, StepTable},
 };
 use crate::{
-    graph::{Graph, Node, NodeId, Op},
+    graph::{Graph, Node, NodeId, Op, ParamId},
     plan::{Place, Plan, row_stride},
     weights::Weights,
 };
@@ -25,10 +25,11 @@ impl Program {
     pub fn new(graph: &Graph, weights: Arc<Weights>, cpu: Cpu, exec: Exec<'_>) -> Result<Program, ProgramError> {
         let plan = Plan::new(graph);
         let (params, unused) = Params::find(graph, &weights)?;
+        let packed = params.packed(graph, &cpu, exec)?;
         let mut limits = IndexLimits::default();
         let mut steps = Vec::with_capacity(graph.nodes().len());
         for (index, node) in graph.nodes().iter().enumerate() {
-            let kind = lower(graph, node, &params, &mut limits, &cpu, exec)?;
+            let kind = lower(graph, node, &params, &packed, &mut limits);
             let out = operand(graph, &plan, NodeId(index));
             let inputs: Vec<Operand> = node.inputs.iter().map(|&input| operand(graph, &plan, input)).collect();
             let in_place = inputs.iter().position(|input| input.place == out.place);
@@ -44,11 +45,10 @@ fn lower(
     graph: &Graph,
     node: &Node,
     params: &Params<'_>,
+    packed: &HashMap<ParamId, PackedRhs>,
     limits: &mut IndexLimits,
-    cpu: &Cpu,
-    exec: Exec<'_>,
-) -> Result<StepKind, ProgramError> {
-    Ok(match &node.op {
+) -> StepKind {
+    match &node.op {
         Op::Embedding { lookups, norm } => {
             let tables = lookups.iter().map(|lookup| {
                 let param = graph.param(lookup.table);
@@ -58,7 +58,7 @@ fn lower(
             StepKind::Embed { tables: tables.collect(), norm: norm.as_ref().map(|norm| params.norm(norm)) }
         }
         Op::Linear(linear) => StepKind::Linear {
-            weight: params.packed(cpu, exec, linear.weight)?,
+            weight: packed[&linear.weight].clone(),
             bias: linear.bias.map(|bias| params.vector(bias)),
             activation: linear.activation,
             norm: linear.norm.as_ref().map(|norm| params.norm(norm)),
@@ -71,7 +71,7 @@ fn lower(
         Op::Pool(kind) => StepKind::Pool(*kind),
         Op::Select(which) => StepKind::Select(*which),
         Op::L2Normalize => StepKind::L2Normalize,
-    })
+    }
 }
 
 fn operand(graph: &Graph, plan: &Plan, id: NodeId) -> Operand {

@@ -1,5 +1,7 @@
 //! The decoder of GPT's tokenizer: the mark at the end of a word becomes a space.
 
+use super::pieces::Pieces;
+
 /// `BPEDecoder` of `tokenizer.json`.
 #[derive(Debug)]
 pub(crate) struct BpeDecoder {
@@ -7,14 +9,14 @@ pub(crate) struct BpeDecoder {
 }
 
 impl BpeDecoder {
-    pub(super) fn decode<'a>(&self, tokens: impl Iterator<Item = &'a str>) -> String {
-        let mut text = String::new();
+    pub(super) fn decode<'a>(&self, tokens: impl Iterator<Item = &'a str>) -> Pieces {
+        let mut pieces = Pieces::default();
         let mut tokens = tokens.peekable();
         while let Some(token) = tokens.next() {
             let replacement = if tokens.peek().is_some() { " " } else { "" };
-            text.push_str(&token.replace(&self.suffix, replacement));
+            pieces.push(&token.replace(&self.suffix, replacement));
         }
-        text
+        pieces
     }
 }
 
@@ -25,7 +27,7 @@ mod tests {
     #[test]
     fn words_end_at_their_marks() {
         let decoder = BpeDecoder { suffix: "</w>".to_owned() };
-        assert_eq!(decoder.decode(["my</w>", "frien", "d</w>"].into_iter()), "my friend");
-        assert_eq!(decoder.decode([].into_iter()), "");
+        assert_eq!(decoder.decode(["my</w>", "frien", "d</w>"].into_iter()).into_text(), "my friend");
+        assert_eq!(decoder.decode([].into_iter()).into_text(), "");
     }
 }

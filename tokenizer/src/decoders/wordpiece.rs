@@ -1,5 +1,7 @@
 //! The decoder of WordPiece: continuations joined to what they continue, everything else set apart by spaces.
 
+use super::pieces::Pieces;
+
 /// `WordPiece` decoder of `tokenizer.json`.
 #[derive(Debug)]
 pub(crate) struct WordPieceDecoder {
@@ -24,8 +26,8 @@ const REPLACED: [(&str, &str); 11] = [
 ];
 
 impl WordPieceDecoder {
-    pub(super) fn decode<'a>(&self, tokens: impl Iterator<Item = &'a str>) -> String {
-        let mut text = String::new();
+    pub(super) fn decode<'a>(&self, tokens: impl Iterator<Item = &'a str>) -> Pieces {
+        let mut pieces = Pieces::default();
         let mut token = String::new();
         for (place, piece) in tokens.enumerate() {
             token.clear();
@@ -40,13 +42,13 @@ impl WordPieceDecoder {
             if self.cleanup {
                 clean(&mut token);
             }
-            text.push_str(&token);
+            pieces.push(&token);
         }
-        text
+        pieces
     }
 }
 
-fn clean(token: &mut String) {
+pub(super) fn clean(token: &mut String) {
     for (from, to) in REPLACED {
         if token.contains(from) {
             *token = token.replace(from, to);

@@ -1,8 +1,11 @@
 //! The files that tokenizers are published in: one file per format.
 
+mod base64;
 pub(crate) mod folder;
 mod json;
 mod merges;
+mod protobuf;
+pub(crate) mod sentencepiece;
 mod side_files;
 pub(crate) mod tokenizer_json;
 mod vocab_and_merges;

@@ -15,6 +15,9 @@ use crate::special_tokens::SpecialNames;
 /// "No limit" is written as some huge number; no model takes as many tokens as this.
 const NO_MAX_LENGTH: f64 = 1e15;
 
+/// T5 has 100; a small file could ask for any number of them.
+const MAX_EXTRA_IDS: u32 = 4096;
+
 /// What the side files say. The default is what holds without them.
 #[derive(Default)]
 pub(crate) struct SideFiles {
@@ -26,7 +29,15 @@ pub(crate) struct SideFiles {
     pub(crate) do_lower_case: Option<bool>,
     pub(crate) tokenize_chinese_chars: Option<bool>,
     pub(crate) strip_accents: Option<bool>,
+    pub(crate) keep_accents: Option<bool>,
     pub(crate) add_prefix_space: Option<bool>,
+    /// Whether SentencePiece models are read as in the first versions of the reference.
+    pub(crate) legacy: Option<bool>,
+    pub(crate) split_by_punct: Option<bool>,
+    /// How many `<extra_id_…>` tokens T5 has.
+    pub(crate) extra_ids: Option<u32>,
+    /// The language of the texts, for translation models.
+    pub(crate) src_lang: Option<String>,
     /// Tokens beyond the vocabulary, in the order of their ids.
     pub(crate) added_tokens: Vec<AddedToken>,
 }
@@ -80,7 +91,12 @@ struct ConfigFields {
     do_lower_case: Option<bool>,
     tokenize_chinese_chars: Option<bool>,
     strip_accents: Option<bool>,
+    keep_accents: Option<bool>,
     add_prefix_space: Option<bool>,
+    legacy: Option<bool>,
+    split_by_punct: Option<bool>,
+    extra_ids: Option<u32>,
+    src_lang: Option<String>,
     model_max_length: Option<f64>,
     clean_up_tokenization_spaces: Option<bool>,
     padding_side: Option<SideName>,
@@ -128,7 +144,12 @@ impl SideFiles {
             do_lower_case: config.do_lower_case,
             tokenize_chinese_chars: config.tokenize_chinese_chars,
             strip_accents: config.strip_accents,
+            keep_accents: config.keep_accents,
             add_prefix_space: config.add_prefix_space,
+            legacy: config.legacy,
+            split_by_punct: config.split_by_punct,
+            extra_ids: config.extra_ids.map(|count| count.min(MAX_EXTRA_IDS)),
+            src_lang: config.src_lang,
             added_tokens: added_tokens(config.added_tokens_decoder, older),
         })
     }

@@ -5,6 +5,7 @@ mod decoder;
 mod defaults;
 mod model;
 mod normalizer;
+mod pattern;
 mod post_processor;
 mod pre_tokenizer;
 

@@ -81,7 +81,7 @@ pub(crate) fn parse(name: &str, bytes: &[u8], side_files: &SideFiles) -> Result<
             AddedFault::Id { content, found, expected, .. } => {
                 format!("id {found} for {content:?}, which has or would get {expected}")
             }
-            AddedFault::Automaton(message) => message,
+            AddedFault::Automaton(message) | AddedFault::Normalizer(message) => message,
         };
         invalid("tokenizer_config.json, added_tokens.json", expected.to_owned(), found)
     })?;

@@ -1,8 +1,8 @@
-//! A vocabulary as a JSON object, read straight into its final form.
+//! A vocabulary as a JSON object or list, read straight into its final form.
 
 use std::fmt;
 
-use serde::de::{DeserializeSeed, Error, MapAccess, Visitor};
+use serde::de::{DeserializeSeed, Error, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use crate::models::vocabulary::{VocabularyBuilder, VocabularyFault};
@@ -35,6 +35,65 @@ impl<'de> Visitor<'de> for MapVisitor {
             })?;
         }
         Ok(VocabularyMap(builder))
+    }
+}
+
+/// `[["piece", score], …]`; the id of a piece is its place.
+#[derive(Default)]
+pub(super) struct ScoredPieces {
+    pub(super) pieces: VocabularyBuilder,
+    pub(super) scores: Vec<f64>,
+}
+
+impl<'de> Deserialize<'de> for ScoredPieces {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_seq(PiecesVisitor)
+    }
+}
+
+struct PiecesVisitor;
+
+impl<'de> Visitor<'de> for PiecesVisitor {
+    type Value = ScoredPieces;
+
+    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("a list of pieces with their scores")
+    }
+
+    fn visit_seq<S: SeqAccess<'de>>(self, mut list: S) -> Result<ScoredPieces, S::Error> {
+        let mut all = ScoredPieces::default();
+        while list.next_element_seed(AppendPiece(&mut all))?.is_some() {}
+        Ok(all)
+    }
+}
+
+/// Appends one `["piece", score]`.
+struct AppendPiece<'a>(&'a mut ScoredPieces);
+
+impl<'de> DeserializeSeed<'de> for AppendPiece<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_seq(self)
+    }
+}
+
+impl<'de> Visitor<'de> for AppendPiece<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("a piece and its score")
+    }
+
+    fn visit_seq<S: SeqAccess<'de>>(self, mut pair: S) -> Result<(), S::Error> {
+        let ScoredPieces { pieces, scores } = self.0;
+        let too_short = |len| S::Error::invalid_length(len, &"a piece and its score");
+        pair.next_element_seed(AppendTo(pieces.text_mut()))?.ok_or_else(|| too_short(0))?;
+        let score = pair.next_element::<f64>()?.ok_or_else(|| too_short(1))?;
+        let id = u32::try_from(scores.len()).map_err(|_| S::Error::custom("expected fewer than 2^32 pieces"))?;
+        pieces.finish_token(id).map_err(|_| S::Error::custom("expected less than 4 GiB of pieces"))?;
+        scores.push(score);
+        Ok(())
     }
 }
 

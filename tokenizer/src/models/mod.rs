@@ -1,11 +1,13 @@
 //! How a word becomes tokens: one file per model.
 
 mod bpe;
+mod unigram;
 pub(crate) mod vocabulary;
 mod wordlevel;
 mod wordpiece;
 
 pub(crate) use bpe::{Bpe, BpeParts, ByteMerges, MergeList, Scratch as BpeScratch, Symbol};
+pub(crate) use unigram::{Scratch as UnigramScratch, Unigram, UnigramFault, UnigramParts};
 pub(crate) use vocabulary::Vocabulary;
 pub(crate) use wordlevel::WordLevel;
 pub(crate) use wordpiece::{WordPiece, WordPieceParts};
@@ -26,6 +28,7 @@ pub(crate) trait TokenSink {
 #[derive(Debug)]
 pub(crate) enum Model {
     Bpe(Bpe),
+    Unigram(Unigram),
     WordLevel(WordLevel),
     WordPiece(WordPiece),
 }
@@ -34,6 +37,7 @@ pub(crate) enum Model {
 #[derive(Debug, Default)]
 pub(crate) struct ModelScratch {
     bpe: BpeScratch,
+    unigram: UnigramScratch,
 }
 
 impl Model {
@@ -49,6 +53,7 @@ impl Model {
     ) -> Result<(), TokenizerError> {
         match self {
             Model::Bpe(model) => model.tokenize(word, &mut scratch.bpe, sink),
+            Model::Unigram(model) => model.tokenize(word, &mut scratch.unigram, sink),
             Model::WordLevel(model) => model.tokenize(word, sink),
             Model::WordPiece(model) => {
                 model.tokenize(word, sink);
@@ -61,6 +66,7 @@ impl Model {
     pub(crate) fn vocabulary(&self) -> &Vocabulary {
         match self {
             Model::Bpe(model) => model.vocabulary(),
+            Model::Unigram(model) => model.vocabulary(),
             Model::WordLevel(model) => model.vocabulary(),
             Model::WordPiece(model) => model.vocabulary(),
         }
@@ -70,6 +76,7 @@ impl Model {
     pub(crate) fn unk_token(&self) -> Option<&str> {
         match self {
             Model::Bpe(model) => model.unk_token(),
+            Model::Unigram(model) => model.unk_token(),
             Model::WordLevel(model) => Some(model.unk_token()),
             Model::WordPiece(model) => Some(model.unk_token()),
         }

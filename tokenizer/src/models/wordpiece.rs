@@ -17,7 +17,7 @@ pub(crate) struct WordPiece {
     vocabulary: Vocabulary,
     unk_token: String,
     unk_id: u32,
-    prefix_len: usize,
+    continuing_subword_prefix: String,
     max_input_chars_per_word: usize,
     /// Entries that begin with the prefix of continuations, by what follows it.
     continuations: PieceTable,
@@ -50,7 +50,7 @@ impl WordPiece {
         }
         Some(WordPiece {
             unk_id,
-            prefix_len: prefix.len(),
+            continuing_subword_prefix: prefix,
             max_input_chars_per_word,
             continuations,
             longest,
@@ -65,6 +65,18 @@ impl WordPiece {
 
     pub(crate) fn unk_token(&self) -> &str {
         &self.unk_token
+    }
+
+    pub(crate) fn unk_id(&self) -> u32 {
+        self.unk_id
+    }
+
+    pub(crate) fn continuing_subword_prefix(&self) -> &str {
+        &self.continuing_subword_prefix
+    }
+
+    pub(crate) fn max_input_chars_per_word(&self) -> usize {
+        self.max_input_chars_per_word
     }
 
     pub(super) fn tokenize(&self, word: &str, sink: &mut impl TokenSink) {
@@ -121,8 +133,9 @@ impl WordPiece {
         if start == 0 {
             return self.vocabulary.find(hash, piece);
         }
-        self.continuations
-            .find(hash, |entry| self.vocabulary.text_of(entry).as_bytes().get(self.prefix_len..) == Some(piece))
+        self.continuations.find(hash, |entry| {
+            self.vocabulary.text_of(entry).as_bytes().get(self.continuing_subword_prefix.len()..) == Some(piece)
+        })
     }
 }
 

@@ -8,11 +8,12 @@ use crate::unicode::{Class, Mapping, class, is_chinese, lowercase};
 const DROPPED: u8 = 0xFF;
 
 /// `BertNormalizer` of `tokenizer.json`.
+#[derive(Clone)]
 pub(crate) struct BertNormalizer {
-    clean_text: bool,
-    handle_chinese_chars: bool,
-    strip_accents: bool,
-    lowercase: bool,
+    pub(crate) clean_text: bool,
+    pub(crate) handle_chinese_chars: bool,
+    pub(crate) strip_accents: bool,
+    pub(crate) lowercase: bool,
     /// What each ASCII byte becomes. ASCII decomposes into itself and starts a new run of marks.
     ascii: [u8; 128],
 }
@@ -42,6 +43,11 @@ impl BertNormalizer {
             lowercase,
             ascii,
         }
+    }
+
+    /// What an ASCII byte becomes; `None` where it is dropped.
+    pub(crate) fn ascii(&self, byte: u8) -> Option<u8> {
+        self.ascii.get(usize::from(byte)).copied().filter(|&becomes| becomes != DROPPED)
     }
 
     pub(super) fn normalize<S: Source, A: Alignment>(&self, source: &S, out: &mut Normalized<A>) {

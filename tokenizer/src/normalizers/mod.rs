@@ -1,11 +1,19 @@
 //! What is done to the text before it is split: one file per normalizer of `tokenizer.json`.
 
 mod bert;
+mod nmt;
+mod precompiled;
+mod prepend;
+mod replace;
 mod strip;
 
 pub(crate) use bert::BertNormalizer;
+pub(crate) use precompiled::Precompiled;
+pub(crate) use prepend::Prepend;
+pub(crate) use replace::Replace;
 pub(crate) use strip::Strip;
 
+use crate::TokenizerError;
 use crate::normalized::{Alignment, Normalized, Source};
 use crate::pre_tokenizers::{Word, write_bytes};
 use crate::unicode::forms::{composed, decomposed};
@@ -21,14 +29,22 @@ pub(crate) enum Normalizer {
     Nfkd,
     Nfc,
     Nfkc,
+    Nmt,
+    Precompiled(Precompiled),
+    Prepend(Prepend),
+    Replace(Replace),
     Strip(Strip),
     StripAccents,
     Sequence(Vec<Normalizer>),
 }
 
 impl Normalizer {
-    /// Appends the normalized `source` to `out`, which the caller has cleared.
-    pub(crate) fn normalize<S: Source, A: Alignment>(&self, source: &S, out: &mut Normalized<A>) {
+    /// Appends the normalized `source` to `out`, which the caller has cleared. Fails where a regular expression gives up.
+    pub(crate) fn normalize<S: Source, A: Alignment>(
+        &self,
+        source: &S,
+        out: &mut Normalized<A>,
+    ) -> Result<(), TokenizerError> {
         match self {
             Normalizer::Bert(bert) => bert.normalize(source, out),
             Normalizer::ByteLevel => {
@@ -40,10 +56,15 @@ impl Normalizer {
             Normalizer::Nfkd => decomposed(source, Mapping::Compatibility, out),
             Normalizer::Nfc => composed(source, Mapping::Canonical, out),
             Normalizer::Nfkc => composed(source, Mapping::Compatibility, out),
+            Normalizer::Nmt => nmt::normalize(source, out),
+            Normalizer::Precompiled(map) => map.normalize(source, out),
+            Normalizer::Prepend(prepend) => prepend.normalize(source, out),
+            Normalizer::Replace(replace) => replace.normalize(source, out)?,
             Normalizer::Strip(strip) => strip.normalize(source, out),
             Normalizer::StripAccents => without_marks(source, out),
-            Normalizer::Sequence(steps) => in_sequence(steps, source, out),
+            Normalizer::Sequence(steps) => in_sequence(steps, source, out)?,
         }
+        Ok(())
     }
 }
 
@@ -62,21 +83,26 @@ fn without_marks<S: Source, A: Alignment>(source: &S, out: &mut Normalized<A>) {
     }
 }
 
-fn in_sequence<S: Source, A: Alignment>(steps: &[Normalizer], source: &S, out: &mut Normalized<A>) {
+fn in_sequence<S: Source, A: Alignment>(
+    steps: &[Normalizer],
+    source: &S,
+    out: &mut Normalized<A>,
+) -> Result<(), TokenizerError> {
     match steps {
         [] => out.copy(source),
-        [only] => only.normalize(source, out),
+        [only] => only.normalize(source, out)?,
         [first, rest @ ..] => {
             let mut before = Normalized::default();
-            first.normalize(source, &mut before);
+            first.normalize(source, &mut before)?;
             let mut after = Normalized::default();
             for step in rest {
                 after.clear();
-                step.normalize(&before, &mut after);
+                step.normalize(&before, &mut after)?;
                 std::mem::swap(&mut before, &mut after);
             }
             // `out` may hold nothing else: the caller has cleared it.
             *out = before;
         }
     }
+    Ok(())
 }

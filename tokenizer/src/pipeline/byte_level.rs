@@ -3,6 +3,7 @@
 
 use super::Pipeline;
 use super::word_cache::{Key, SHORT, SHORT_IDS, ShortTokens, VIEW, WordCache, hash};
+use crate::TokenizerError;
 use crate::added_vocabulary::Piece;
 use crate::byte_alphabet::bytes_of;
 use crate::models::vocabulary::{PieceTable, PrefixHash};
@@ -138,34 +139,43 @@ impl ByteLevelPath {
     }
 
     /// Appends the ids of `text`.
-    pub(super) fn ids(&self, pipeline: &Pipeline, text: &str, out: &mut Vec<u32>) {
+    pub(super) fn ids(&self, pipeline: &Pipeline, text: &str, out: &mut Vec<u32>) -> Result<(), TokenizerError> {
         let Model::Bpe(bpe) = &pipeline.model else {
-            return;
+            return Ok(());
         };
         self.pool.with(Scratch::new, |scratch| {
             let mut pieces = std::mem::take(&mut scratch.pieces);
             pieces.clear();
             pipeline.added.split_text(text, &mut pieces);
-            for &Piece { start, end, added } in &pieces {
-                match added {
-                    Some(id) => out.push(id),
-                    None => self.stretch(pipeline, bpe, &text[start..end], scratch, out),
+            let result = pieces.iter().try_for_each(|&Piece { start, end, added }| match added {
+                Some(id) => {
+                    out.push(id);
+                    Ok(())
                 }
-            }
+                None => self.stretch(pipeline, bpe, &text[start..end], scratch, out),
+            });
             scratch.pieces = pieces;
             scratch.shrink();
-        });
+            result
+        })
     }
 
     /// A stretch of text between added tokens.
-    fn stretch(&self, pipeline: &Pipeline, bpe: &Bpe, text: &str, scratch: &mut Scratch, out: &mut Vec<u32>) {
+    fn stretch(
+        &self,
+        pipeline: &Pipeline,
+        bpe: &Bpe,
+        text: &str,
+        scratch: &mut Scratch,
+        out: &mut Vec<u32>,
+    ) -> Result<(), TokenizerError> {
         let mut normalized = std::mem::take(&mut scratch.normalized);
         let text = match &pipeline.normalizer {
             None => text,
             Some(Normalizer::Nfc) if text.is_ascii() => text,
             Some(normalizer) => {
                 normalized.clear();
-                normalizer.normalize(&Original { text, base: 0 }, &mut normalized);
+                normalizer.normalize(&Original { text, base: 0 }, &mut normalized)?;
                 normalized.text()
             }
         };
@@ -187,6 +197,7 @@ impl ByteLevelPath {
             }
         }
         scratch.normalized = normalized;
+        Ok(())
     }
 
     /// Normalized text without added tokens.

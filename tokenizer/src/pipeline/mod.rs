@@ -1,7 +1,12 @@
 //! From a text to its tokens: added tokens, normalizer, pre-tokenizer, model.
 
+mod bert;
 mod byte_level;
+mod chunk_cache;
+mod seen_words;
+mod unigram;
 mod word_cache;
+mod word_table;
 
 use crate::TokenizerError;
 use crate::added_vocabulary::{AddedVocabulary, Piece};
@@ -62,19 +67,55 @@ impl Collector for Vec<u32> {
     }
 }
 
+/// How many tokens there were.
+struct Count(usize);
+
+impl Collector for Count {
+    #[inline]
+    fn push(&mut self, _: Token) {
+        self.0 += 1;
+    }
+
+    fn len(&self) -> usize {
+        self.0
+    }
+
+    fn truncate(&mut self, len: usize) {
+        self.0 = len;
+    }
+}
+
 /// A shorter way to the ids for a combination of components that many models share, chosen once, at load.
 #[derive(Debug)]
 pub(crate) enum FastPath {
     /// Through every component, one after the other.
     None,
+    Bert(Box<bert::BertPath>),
     ByteLevel(Box<byte_level::ByteLevelPath>),
+    Unigram(Box<unigram::UnigramPath>),
+    /// Through every component, and with spans, which a pre-tokenizer goes by.
+    WithSpans,
 }
 
 impl FastPath {
     /// The one that gives the same ids as these components.
-    fn choose(pre_tokenizer: Option<&PreTokenizer>, model: &Model) -> Self {
+    fn choose(
+        added: &AddedVocabulary,
+        normalizer: Option<&Normalizer>,
+        pre_tokenizer: Option<&PreTokenizer>,
+        model: &Model,
+    ) -> Self {
+        if let Some(path) = bert::BertPath::new(added, normalizer, pre_tokenizer, model) {
+            return FastPath::Bert(Box::new(path));
+        }
         if let Some(path) = byte_level::ByteLevelPath::new(pre_tokenizer, model) {
             return FastPath::ByteLevel(Box::new(path));
+        }
+        if let Some(path) = unigram::UnigramPath::new(added, normalizer, pre_tokenizer, model) {
+            return FastPath::Unigram(Box::new(path));
+        }
+        if normalizer.is_some() && pre_tokenizer.is_some_and(PreTokenizer::goes_by_spans) {
+            return FastPath::WithSpans;
         }
         FastPath::None
     }
@@ -97,7 +138,7 @@ impl Pipeline {
         pre_tokenizer: Option<PreTokenizer>,
         model: Model,
     ) -> Self {
-        let fast = FastPath::choose(pre_tokenizer.as_ref(), &model);
+        let fast = FastPath::choose(&added, normalizer.as_ref(), pre_tokenizer.as_ref(), &model);
         Pipeline { added, normalizer, pre_tokenizer, model, fast }
     }
 
@@ -113,26 +154,42 @@ impl Pipeline {
         check_length(text)?;
         match &self.fast {
             FastPath::None => self.run::<NoSpans, _>(text, ids),
-            FastPath::ByteLevel(path) => {
-                path.ids(self, text, ids);
-                Ok(())
+            FastPath::ByteLevel(path) => path.ids(self, text, ids),
+            FastPath::Unigram(path) => path.ids(self, text, ids),
+            FastPath::WithSpans => self.run::<Spans, _>(text, ids),
+            FastPath::Bert(path) => path.ids(&self.added, text, |stretch, ids| self.stretch_ids(stretch, ids), ids),
+        }
+    }
+
+    /// How many tokens `text` has.
+    pub(crate) fn count(&self, text: &str) -> Result<usize, TokenizerError> {
+        check_length(text)?;
+        match &self.fast {
+            FastPath::None => {
+                let mut count = Count(0);
+                self.run::<NoSpans, _>(text, &mut count)?;
+                Ok(count.0)
+            }
+            FastPath::Bert(path) => path.count(&self.added, text, |stretch, ids| self.stretch_ids(stretch, ids)),
+            // These have no way to count but by making the ids.
+            _ => {
+                let mut ids = Vec::new();
+                self.ids(text, &mut ids)?;
+                Ok(ids.len())
             }
         }
+    }
+
+    /// Appends the ids of a stretch without added tokens, by way of every component.
+    fn stretch_ids(&self, stretch: &str, ids: &mut Vec<u32>) -> Result<(), TokenizerError> {
+        Run::<NoSpans, _>::new(self, ids).stretch(&Original { text: stretch, base: 0 })
     }
 
     fn run<A: Alignment, C: Collector>(&self, text: &str, out: &mut C) -> Result<(), TokenizerError> {
         check_length(text)?;
         let mut pieces = Vec::new();
         self.added.split_text(text, &mut pieces);
-        let mut run = Run {
-            pipeline: self,
-            normalized: Normalized::<A>::default(),
-            pieces: Vec::new(),
-            splits: Splits::default(),
-            scratch: ModelScratch::default(),
-            word: 0,
-            out,
-        };
+        let mut run = Run::<A, C>::new(self, out);
         for piece in pieces {
             let original = Original { text: &text[piece.start..piece.end], base: piece.start };
             match piece.added {
@@ -157,12 +214,21 @@ struct Run<'a, A, C> {
     normalized: Normalized<A>,
     pieces: Vec<Piece>,
     splits: Splits<A>,
+    /// Whether the stretch begins the text.
+    begins_text: bool,
     scratch: ModelScratch,
     word: u32,
     out: &'a mut C,
 }
 
-impl<A: Alignment, C: Collector> Run<'_, A, C> {
+impl<'a, A: Alignment, C: Collector> Run<'a, A, C> {
+    fn new(pipeline: &'a Pipeline, out: &'a mut C) -> Self {
+        let normalized = Normalized::default();
+        let scratch = ModelScratch::default();
+        let splits = Splits::default();
+        Run { pipeline, normalized, pieces: Vec::new(), splits, begins_text: false, scratch, word: 0, out }
+    }
+
     fn added(&mut self, id: u32, span: Span) {
         let word = self.word;
         self.out.push(Token { id, word, span });
@@ -171,10 +237,11 @@ impl<A: Alignment, C: Collector> Run<'_, A, C> {
 
     /// A stretch of text between added tokens.
     fn stretch(&mut self, original: &Original) -> Result<(), TokenizerError> {
+        self.begins_text = original.base == 0;
         self.normalized.clear();
         self.normalized.reserve(original.text.len());
         match &self.pipeline.normalizer {
-            Some(normalizer) => normalizer.normalize(original, &mut self.normalized),
+            Some(normalizer) => normalizer.normalize(original, &mut self.normalized)?,
             None => self.normalized.copy(original),
         }
         let mut pieces = std::mem::take(&mut self.pieces);
@@ -193,7 +260,7 @@ impl<A: Alignment, C: Collector> Run<'_, A, C> {
 
     /// A stretch of normalized text between added tokens.
     fn words(&mut self, within: Word) -> Result<(), TokenizerError> {
-        self.splits.begin(within);
+        self.splits.begin(within, self.begins_text);
         if let Some(pre_tokenizer) = &self.pipeline.pre_tokenizer {
             pre_tokenizer.apply(&self.normalized, &mut self.splits)?;
         }

@@ -3,43 +3,47 @@
 use super::Word;
 use crate::unicode::class;
 
+/// What BERT's words make of a character.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
+pub(crate) enum CharKind {
+    /// Of a word.
     Inside,
+    /// Between words.
     Space,
+    /// A word of its own.
     Alone,
 }
 
-const fn ascii_kinds() -> [Kind; 128] {
-    let mut kinds = [Kind::Inside; 128];
+const fn ascii_kinds() -> [CharKind; 128] {
+    let mut kinds = [CharKind::Inside; 128];
     let mut byte = 0;
     while byte < 128 {
         if (byte as u8).is_ascii_punctuation() {
-            kinds[byte] = Kind::Alone;
+            kinds[byte] = CharKind::Alone;
         }
         // Vertical tab is Unicode white space, though not what `is_ascii_whitespace` counts.
         if (byte as u8).is_ascii_whitespace() || byte == 0x0B {
-            kinds[byte] = Kind::Space;
+            kinds[byte] = CharKind::Space;
         }
         byte += 1;
     }
     kinds
 }
 
-const ASCII: [Kind; 128] = ascii_kinds();
+const ASCII: [CharKind; 128] = ascii_kinds();
 
 #[inline]
-fn kind(c: char) -> Kind {
+pub(crate) fn kind(c: char) -> CharKind {
     if let Some(&kind) = ASCII.get(c as usize) {
         return kind;
     }
     let class = class(c);
     if class.is_whitespace() {
-        Kind::Space
+        CharKind::Space
     } else if class.is_punctuation() {
-        Kind::Alone
+        CharKind::Alone
     } else {
-        Kind::Inside
+        CharKind::Inside
     }
 }
 
@@ -48,14 +52,14 @@ pub(super) fn split(text: &str, within: Word, words: &mut Vec<Word>) {
     for (at, c) in text[within.start..within.end].char_indices() {
         let at = within.start + at;
         let kind = kind(c);
-        if kind == Kind::Inside {
+        if kind == CharKind::Inside {
             continue;
         }
         if start < at {
             words.push(Word { start, end: at });
         }
         start = at + c.len_utf8();
-        if kind == Kind::Alone {
+        if kind == CharKind::Alone {
             words.push(Word { start: at, end: start });
         }
     }

@@ -36,7 +36,7 @@ impl Pattern {
     }
 
     /// Calls `part` for every match and for what lies between, in order, with the bytes and whether it is a match.
-    pub(super) fn parts(&self, text: &str, mut part: impl FnMut(usize, usize, bool)) -> Result<(), TokenizerError> {
+    pub(crate) fn parts(&self, text: &str, mut part: impl FnMut(usize, usize, bool)) -> Result<(), TokenizerError> {
         let mut done = 0;
         let mut found = |start: usize, end: usize| {
             if done < start {

@@ -8,6 +8,7 @@ use crate::normalized::{Alignment, Normalized, Source};
 #[derive(Default)]
 pub(crate) struct Splits<A> {
     words: Vec<Word>,
+    begins_text: bool,
     rewritten: Option<Normalized<A>>,
     /// What the next step writes to; kept so that steps don't allocate.
     next_words: Vec<Word>,
@@ -15,13 +16,21 @@ pub(crate) struct Splits<A> {
 }
 
 impl<A: Alignment> Splits<A> {
-    /// One word: bytes `within` of the normalized text, unless they are none.
-    pub(crate) fn begin(&mut self, within: Word) {
+    /// One word: bytes `within` of the normalized text, unless they are none. `begins_text` says whether that text is
+    /// of the beginning of the original one.
+    pub(crate) fn begin(&mut self, within: Word, begins_text: bool) {
+        self.begins_text = begins_text && within.start == 0;
         self.words.clear();
         self.words.extend((within.start < within.end).then_some(within));
         if let Some(text) = self.rewritten.take() {
             self.next_text = text;
         }
+    }
+
+    /// Whether a word at the beginning of [`text`](Self::text) is at the beginning of the original text, as far as that
+    /// can be said without spans.
+    pub(super) fn begins_text(&self) -> bool {
+        self.begins_text
     }
 
     /// The words, none of them empty, as bytes of [`text`](Self::text).

@@ -47,14 +47,13 @@ impl Classes {
             let space = blank | u8::from(byte.wrapping_sub(b'\t') < 5);
             let newline = u8::from(byte == b'\n') | u8::from(byte == b'\r');
             let apostrophe = u8::from(byte == b'\'');
-            *flag = letter * LETTER
-                | upper * UPPER
-                | number * NUMBER
-                | space * SPACE
-                | blank * BLANK
-                | newline * NEWLINE
-                | apostrophe * APOSTROPHE
-                | byte & NOT_ASCII;
+            *flag = (letter * LETTER)
+                | (upper * UPPER)
+                | (number * NUMBER)
+                | (space * SPACE)
+                | (blank * BLANK)
+                | (newline * NEWLINE)
+                | (apostrophe * APOSTROPHE);
         }
         let letter = positions(&flags, LETTER);
         let number = positions(&flags, NUMBER);

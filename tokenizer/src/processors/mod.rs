@@ -55,6 +55,17 @@ impl PostProcessor {
         }
     }
 
+    /// This one, then another; `None` where that isn't the same as one of them alone would do.
+    pub(crate) fn then(self, next: PostProcessor) -> Option<Self> {
+        let adds = |processor: &PostProcessor| !processor.single.is_plain(1) || !processor.pair.is_plain(2);
+        match (self.trim, next.trim) {
+            (Some(_), Some(_)) => None,
+            _ if !adds(&self) => Some(PostProcessor { trim: next.trim.or(self.trim), ..next }),
+            (_, None) if !adds(&next) => Some(self),
+            _ => None,
+        }
+    }
+
     /// The template for one text or for two.
     pub(crate) fn template(&self, is_pair: bool) -> &Template {
         if is_pair { &self.pair } else { &self.single }

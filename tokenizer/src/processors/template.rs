@@ -50,6 +50,12 @@ impl Template {
         &self.pieces
     }
 
+    /// Whether it is so many sequences in their order, each of its own type, as without any template.
+    pub(crate) fn is_plain(&self, sequences: usize) -> bool {
+        let plain = |(piece, place): (&TemplatePiece, u8)| matches!(*piece, TemplatePiece::Sequence { index, type_id } if index == place && type_id == u32::from(place));
+        self.pieces.len() == sequences && self.pieces.iter().zip(0..).all(plain)
+    }
+
     /// How many special tokens it adds.
     pub(crate) fn special_tokens(&self) -> usize {
         self.special_tokens

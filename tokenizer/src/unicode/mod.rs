@@ -6,6 +6,8 @@
 //! don't move when the Rust toolchain does.
 
 pub(crate) mod forms;
+#[rustfmt::skip]
+mod scripts;
 mod regex_class;
 #[rustfmt::skip]
 mod regex_tables;
@@ -100,6 +102,20 @@ impl Class {
     fn has_compatibility(self) -> bool {
         self.flags & COMPATIBILITY != 0
     }
+}
+
+/// Whether `c` is a number of any kind, as the `Digits` pre-tokenizer has it.
+pub(crate) fn is_numeric(c: char) -> bool {
+    let after = scripts::NUMERIC.partition_point(|&(first, _)| first <= c as u32);
+    after.checked_sub(1).is_some_and(|at| c as u32 <= scripts::NUMERIC[at].1)
+}
+
+/// The number of the script of `c`, as the `UnicodeScripts` pre-tokenizer has it (Han and the Japanese syllabaries are
+/// one); `None` for a space and for what is of no script.
+pub(crate) fn script(c: char) -> Option<u8> {
+    let after = scripts::SCRIPTS.partition_point(|&(first, _)| first <= c as u32);
+    let (_, number) = scripts::SCRIPTS[after.checked_sub(1)?];
+    (number != 0).then_some(number)
 }
 
 /// The lower case of `c`, whose class the caller has already looked up.

@@ -15,8 +15,9 @@ use crate::{
 };
 
 const AFTER_HELP: &str = "\
-One thread. Every number is the best of many short runs, since other load can only lower it. The peak is measured, not
-looked up: independent multiply-adds in registers. `*` marks the level that runs by default (LOQUAT_CPU forces another).
+One thread. Every rate is the best of many short runs, since other load can only lower it. The peak is measured, not looked
+up: independent multiply-adds in registers. Clocks change with the load, so a kernel and the peak's loop take turns, and the
+share of the peak is the median over the turns. `*` marks the level that runs by default (LOQUAT_CPU forces another).
 With --json, one object: {\"levels\": [{\"level\", \"default\", \"peak_gflops\", \"read_gbytes\": [...], \"gemm\": [...]}]}.
 
 Examples:
@@ -134,7 +135,7 @@ impl HwBench {
 }
 
 fn measure(cpu: &Cpu, default: bool, budget: Duration) -> Result<LevelReport, Failure> {
-    let peak_gflops = best_rate(budget, || peak::multiply_adds(cpu, 20_000) as f64);
+    let peak_gflops = best_rate(budget, || multiply_adds(cpu));
     let read_gbytes = READ_KIBIBYTES
         .into_iter()
         .map(|kibibytes| {
@@ -154,13 +155,18 @@ fn measure(cpu: &Cpu, default: bool, budget: Duration) -> Result<LevelReport, Fa
     let mut gemm = Vec::new();
     for (k, n) in WEIGHTS {
         for m in ROWS {
-            gemm.push(measure_gemm(cpu, m, k, n, peak_gflops, budget)?);
+            gemm.push(measure_gemm(cpu, m, k, n, budget)?);
         }
     }
     Ok(LevelReport { level: cpu.level().to_string(), default, peak_gflops, read_gbytes, gemm })
 }
 
-fn measure_gemm(cpu: &Cpu, m: usize, k: usize, n: usize, peak: f64, budget: Duration) -> Result<GemmReport, Failure> {
+/// A short run of what the peak is measured with; gives its floating-point operations.
+fn multiply_adds(cpu: &Cpu) -> f64 {
+    peak::multiply_adds(cpu, 20_000) as f64
+}
+
+fn measure_gemm(cpu: &Cpu, m: usize, k: usize, n: usize, budget: Duration) -> Result<GemmReport, Failure> {
     let failed = |error: loquat_kernels::KernelError| Failure::from_error(&error);
     let fill = |column: usize, row: &mut [f32]| {
         row.iter_mut().enumerate().for_each(|(i, value)| *value = ((column * 31 + i * 17) % 64) as f32 / 64.0 - 0.5);
@@ -172,18 +178,33 @@ fn measure_gemm(cpu: &Cpu, m: usize, k: usize, n: usize, peak: f64, budget: Dura
     let epilogue = Epilogue { bias: Some(&bias), ..Epilogue::default() };
     let flop = 2.0 * m as f64 * k as f64 * n as f64;
     let mut result = Ok(());
-    let gflops = best_rate(budget, || {
-        let mut run = || {
-            let (lhs, out) = (MatRef::new(&lhs, m, k, k)?, MatMut::new(&mut out, m, n, n)?);
-            gemm(cpu, Exec::Serial, lhs, &rhs, &epilogue, out)
-        };
-        if let Err(error) = run() {
-            result = Err(failed(error));
-        }
-        flop
-    });
+    let (mut gflops, mut shares) = (0.0f64, Vec::new());
+    let begin = Instant::now();
+    while shares.len() < 3 || begin.elapsed() < budget {
+        let peak = rate(|| multiply_adds(cpu));
+        let own = rate(|| {
+            let mut run = || {
+                let (lhs, out) = (MatRef::new(&lhs, m, k, k)?, MatMut::new(&mut out, m, n, n)?);
+                gemm(cpu, Exec::Serial, lhs, &rhs, &epilogue, out)
+            };
+            if let Err(error) = run() {
+                result = Err(failed(error));
+            }
+            flop
+        });
+        gflops = gflops.max(own);
+        shares.push(own / peak);
+    }
     result?;
-    Ok(GemmReport { kernel: rhs.kernel_name(), m, k, n, gflops, share_of_peak: gflops / peak })
+    shares.sort_by(f64::total_cmp);
+    Ok(GemmReport { kernel: rhs.kernel_name(), m, k, n, gflops, share_of_peak: shares[shares.len() / 2] })
+}
+
+/// The amount of work per nanosecond that one run does.
+fn rate(work: impl FnOnce() -> f64) -> f64 {
+    let start = Instant::now();
+    let amount = work();
+    amount / start.elapsed().as_nanos().max(1) as f64
 }
 
 /// The best amount of work per nanosecond among as many runs as fit in `budget`, at least three.
@@ -192,9 +213,7 @@ fn best_rate(budget: Duration, mut work: impl FnMut() -> f64) -> f64 {
     let mut best = 0.0f64;
     let mut runs = 0;
     while runs < 3 || begin.elapsed() < budget {
-        let start = Instant::now();
-        let amount = work();
-        best = best.max(amount / start.elapsed().as_nanos().max(1) as f64);
+        best = best.max(rate(&mut work));
         runs += 1;
     }
     best

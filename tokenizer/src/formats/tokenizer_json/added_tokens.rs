@@ -47,5 +47,6 @@ pub(super) fn parse<'a>(
             found.to_string(),
         ),
         AddedFault::Automaton(message) => file.invalid(path, "tokens that an automaton can find", message),
+        AddedFault::Normalizer(message) => file.invalid(path, "tokens that can be normalized", message),
     })
 }

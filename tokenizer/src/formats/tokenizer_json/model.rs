@@ -6,11 +6,13 @@ use serde_json::value::RawValue;
 use super::JsonFile;
 use crate::TokenizerError;
 use crate::formats::merges::Merges;
-use crate::formats::vocabulary_map::VocabularyMap;
+use crate::formats::vocabulary_map::{ScoredPieces, VocabularyMap};
 use crate::models::vocabulary::VocabularyFault;
-use crate::models::{Bpe, BpeParts, Model, Vocabulary, WordLevel, WordPiece, WordPieceParts};
+use crate::models::{
+    Bpe, BpeParts, Model, Unigram, UnigramFault, UnigramParts, Vocabulary, WordLevel, WordPiece, WordPieceParts,
+};
 
-const SUPPORTED: &str = "BPE, WordLevel, WordPiece";
+const SUPPORTED: &str = "BPE, Unigram, WordLevel, WordPiece";
 
 #[derive(Deserialize)]
 struct BpeFields<'a> {
@@ -26,6 +28,15 @@ struct BpeFields<'a> {
     vocab: &'a RawValue,
     #[serde(borrow)]
     merges: &'a RawValue,
+}
+
+#[derive(Deserialize)]
+struct UnigramFields<'a> {
+    unk_id: Option<u32>,
+    #[serde(default)]
+    byte_fallback: bool,
+    #[serde(borrow)]
+    vocab: &'a RawValue,
 }
 
 #[derive(Deserialize)]
@@ -56,6 +67,7 @@ struct UntypedFields<'a> {
 pub(super) fn parse<'a>(file: &JsonFile<'a>, raw: &'a RawValue) -> Result<Model, TokenizerError> {
     match file.kind(raw, "$.model")?.as_deref() {
         Some("BPE") => bpe(file, raw),
+        Some("Unigram") => unigram(file, raw),
         Some("WordLevel") => wordlevel(file, raw),
         Some("WordPiece") => wordpiece(file, raw),
         Some(other) => Err(file.unsupported("$.model", "a model", other, SUPPORTED)),
@@ -93,6 +105,21 @@ fn bpe<'a>(file: &JsonFile<'a>, raw: &'a RawValue) -> Result<Model, TokenizerErr
         let place = |place: usize| format!("$.model.merges[{place}]");
         let path = fault.place().map_or_else(|| "$.model.merges".to_owned(), place);
         file.invalid(&path, fault.expected(), fault.found())
+    })
+}
+
+fn unigram<'a>(file: &JsonFile<'a>, raw: &'a RawValue) -> Result<Model, TokenizerError> {
+    let fields: UnigramFields = file.part(raw, "$.model")?;
+    let ScoredPieces { pieces, scores } = file.part(fields.vocab, "$.model.vocab")?;
+    let pieces = pieces.build().map_err(|fault| file.invalid("$.model.vocab", "every piece once", found(&fault)))?;
+    let UnigramFields { unk_id, byte_fallback, .. } = fields;
+    let parts = UnigramParts { vocabulary: pieces, scores, unk_id, byte_fallback };
+    Unigram::new(parts).map(Model::Unigram).map_err(|fault| match fault {
+        UnigramFault::UnkId { pieces } => {
+            let found = unk_id.unwrap_or_default().to_string();
+            file.invalid("$.model.unk_id", format!("the place of one of {pieces} pieces"), found)
+        }
+        UnigramFault::Trie(fault) => file.invalid("$.model.vocab", "pieces that fit into a trie", format!("{fault:?}")),
     })
 }
 

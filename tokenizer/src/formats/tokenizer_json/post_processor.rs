@@ -5,12 +5,12 @@ use std::collections::HashMap;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::JsonFile;
+use super::{JsonFile, MAX_DEPTH};
 use crate::TokenizerError;
 use crate::processors::{PostProcessor, Template, TemplatePiece, Trim};
 
 const PATH: &str = "$.post_processor";
-const SUPPORTED: &str = "BertProcessing, ByteLevel, RobertaProcessing, TemplateProcessing";
+const SUPPORTED: &str = "BertProcessing, ByteLevel, RobertaProcessing, Sequence, TemplateProcessing";
 
 /// Special tokens of one template; real ones have a handful. A token of a template may stand for many ids, so that
 /// a small file could ask for any number of them.
@@ -67,43 +67,75 @@ struct SpecialTokenFields {
     tokens: Vec<String>,
 }
 
+#[derive(Deserialize)]
+struct SequenceFields<'a> {
+    #[serde(borrow)]
+    processors: Vec<&'a RawValue>,
+}
+
 pub(super) fn parse<'a>(file: &JsonFile<'a>, raw: &'a RawValue) -> Result<PostProcessor, TokenizerError> {
-    match &*file.required_kind(raw, PATH)? {
+    component(file, raw, PATH, 0)
+}
+
+fn component<'a>(
+    file: &JsonFile<'a>,
+    raw: &'a RawValue,
+    path: &str,
+    depth: usize,
+) -> Result<PostProcessor, TokenizerError> {
+    if depth == MAX_DEPTH {
+        return Err(file.invalid(path, format!("at most {MAX_DEPTH} nested sequences"), "more"));
+    }
+    match &*file.required_kind(raw, path)? {
         "BertProcessing" => {
-            let fields: BertFields = file.part(raw, PATH)?;
+            let fields: BertFields = file.part(raw, path)?;
             Ok(PostProcessor::bert(fields.cls.1, fields.sep.1))
         }
         "ByteLevel" => {
-            let fields: ByteLevelFields = file.part(raw, PATH)?;
+            let fields: ByteLevelFields = file.part(raw, path)?;
             Ok(PostProcessor { trim: fields.trim(), ..PostProcessor::default() })
         }
+        "Sequence" => {
+            let fields: SequenceFields = file.part(raw, path)?;
+            let mut whole = PostProcessor::default();
+            for (at, raw) in fields.processors.into_iter().enumerate() {
+                let path = format!("{path}.processors[{at}]");
+                let next = component(file, raw, &path, depth + 1)?;
+                whole = whole.then(next).ok_or_else(|| {
+                    let expected = "at most one post-processor that trims offsets, then at most one that adds tokens";
+                    file.invalid(&path, expected, "a further one")
+                })?;
+            }
+            Ok(whole)
+        }
         "RobertaProcessing" => {
-            let fields: RobertaFields = file.part(raw, PATH)?;
+            let fields: RobertaFields = file.part(raw, path)?;
             Ok(PostProcessor::roberta(fields.cls.1, fields.sep.1, fields.byte_level.trim()))
         }
         "TemplateProcessing" => {
-            let fields: TemplateFields = file.part(raw, PATH)?;
+            let fields: TemplateFields = file.part(raw, path)?;
             for (name, token) in &fields.special_tokens {
                 if token.ids.len() != token.tokens.len() {
                     return Err(file.invalid(
-                        &format!("{PATH}.special_tokens[{name:?}]"),
+                        &format!("{path}.special_tokens[{name:?}]"),
                         "as many ids as tokens",
                         format!("{} ids, {} tokens", token.ids.len(), token.tokens.len()),
                     ));
                 }
             }
             Ok(PostProcessor {
-                single: template(file, "single", &fields.single, &fields.special_tokens)?,
-                pair: template(file, "pair", &fields.pair, &fields.special_tokens)?,
+                single: template(file, path, "single", &fields.single, &fields.special_tokens)?,
+                pair: template(file, path, "pair", &fields.pair, &fields.special_tokens)?,
                 trim: None,
             })
         }
-        other => Err(file.unsupported(PATH, "a post-processor", other, SUPPORTED)),
+        other => Err(file.unsupported(path, "a post-processor", other, SUPPORTED)),
     }
 }
 
 fn template(
     file: &JsonFile,
+    processor: &str,
     name: &str,
     pieces: &[PieceFields],
     special_tokens: &HashMap<String, SpecialTokenFields>,
@@ -111,7 +143,7 @@ fn template(
     let mut compiled = Vec::new();
     let mut added = 0usize;
     for (at, piece) in pieces.iter().enumerate() {
-        let path = || format!("{PATH}.{name}[{at}]");
+        let path = || format!("{processor}.{name}[{at}]");
         match piece {
             PieceFields::Sequence { id: SequenceName::B, .. } if name == "single" => {
                 let expected = "sequence A only in the template for one text";
@@ -122,7 +154,7 @@ fn template(
             }
             PieceFields::SpecialToken { id, type_id } => {
                 let token = special_tokens.get(id).ok_or_else(|| {
-                    let expected = format!("a token of {PATH}.special_tokens");
+                    let expected = format!("a token of {processor}.special_tokens");
                     file.invalid(&path(), expected, format!("{id:?}"))
                 })?;
                 added += token.ids.len();

@@ -1,13 +1,20 @@
 //! `pre_tokenizer` of `tokenizer.json`.
 
+use std::num::NonZeroUsize;
+
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::pattern::PatternFields;
 use super::{JsonFile, MAX_DEPTH};
 use crate::TokenizerError;
-use crate::pre_tokenizers::{Behavior, ByteLevel, Pattern, PreTokenizer, Split};
+use crate::pre_tokenizers::{Behavior, ByteLevel, Metaspace, PreTokenizer, PrependScheme, Split};
 
-const SUPPORTED: &str = "BertPreTokenizer, ByteLevel, Punctuation, Sequence, Split, Whitespace, WhitespaceSplit";
+const SUPPORTED: &str = "BertPreTokenizer, ByteLevel, CharDelimiterSplit, Digits, FixedLength, Metaspace, Punctuation, Sequence, Split, \
+     UnicodeScripts, Whitespace, WhitespaceSplit";
+
+/// The characters of a word where `FixedLength` doesn't say it.
+const FIXED_LENGTH: usize = 5;
 
 #[derive(Deserialize)]
 enum BehaviorName {
@@ -38,9 +45,54 @@ struct ByteLevelFields {
 }
 
 #[derive(Deserialize)]
-enum PatternFields {
-    String(String),
-    Regex(String),
+struct CharDelimiterSplitFields {
+    delimiter: char,
+}
+
+#[derive(Deserialize)]
+struct DigitsFields {
+    individual_digits: bool,
+}
+
+#[derive(Deserialize)]
+struct FixedLengthFields {
+    length: Option<usize>,
+}
+
+#[derive(Deserialize)]
+enum PrependSchemeName {
+    #[serde(rename = "always")]
+    Always,
+    #[serde(rename = "first")]
+    First,
+    #[serde(rename = "never")]
+    Never,
+}
+
+/// Of the pre-tokenizer and of the decoder.
+#[derive(Deserialize)]
+pub(super) struct MetaspaceFields {
+    replacement: char,
+    /// What files of before the schemes say.
+    add_prefix_space: Option<bool>,
+    prepend_scheme: Option<PrependSchemeName>,
+    split: Option<bool>,
+}
+
+impl MetaspaceFields {
+    pub(super) fn parse<'a>(file: &JsonFile<'a>, raw: &'a RawValue, path: &str) -> Result<Metaspace, TokenizerError> {
+        let fields: MetaspaceFields = file.part(raw, path)?;
+        let prepend_scheme = match (fields.prepend_scheme, fields.add_prefix_space) {
+            (Some(PrependSchemeName::Never), _) | (None, Some(false)) => PrependScheme::Never,
+            (Some(_), Some(false)) => {
+                let expected = "the scheme \"never\" where add_prefix_space is false";
+                return Err(file.invalid(&format!("{path}.prepend_scheme"), expected, "another"));
+            }
+            (Some(PrependSchemeName::First), _) => PrependScheme::First,
+            (Some(PrependSchemeName::Always) | None, _) => PrependScheme::Always,
+        };
+        Ok(Metaspace { replacement: fields.replacement, prepend_scheme, split: fields.split.unwrap_or(true) })
+    }
 }
 
 #[derive(Deserialize)]
@@ -77,6 +129,22 @@ pub(super) fn parse<'a>(
             let use_regex = fields.use_regex.unwrap_or(true);
             PreTokenizer::ByteLevel(ByteLevel { add_prefix_space: fields.add_prefix_space, use_regex })
         }
+        "CharDelimiterSplit" => {
+            let fields: CharDelimiterSplitFields = file.part(raw, path)?;
+            PreTokenizer::CharDelimiterSplit(fields.delimiter)
+        }
+        "Digits" => {
+            let fields: DigitsFields = file.part(raw, path)?;
+            PreTokenizer::Digits { individual: fields.individual_digits }
+        }
+        "FixedLength" => {
+            let fields: FixedLengthFields = file.part(raw, path)?;
+            let length = NonZeroUsize::new(fields.length.unwrap_or(FIXED_LENGTH));
+            let fault = || file.invalid(&format!("{path}.length"), "a length of at least 1", "0");
+            PreTokenizer::FixedLength(length.ok_or_else(fault)?)
+        }
+        "Metaspace" => PreTokenizer::Metaspace(MetaspaceFields::parse(file, raw, path)?),
+        "UnicodeScripts" => PreTokenizer::UnicodeScripts,
         "Whitespace" => PreTokenizer::Whitespace,
         "WhitespaceSplit" => PreTokenizer::WhitespaceSplit,
         "Punctuation" => {
@@ -85,14 +153,7 @@ pub(super) fn parse<'a>(
         }
         "Split" => {
             let fields: SplitFields = file.part(raw, path)?;
-            let pattern = match fields.pattern {
-                PatternFields::String(text) => Pattern::literal(text),
-                PatternFields::Regex(expression) => Pattern::regex(&expression),
-            };
-            let pattern = pattern.map_err(|message| {
-                let expected = "an expression in the syntax of Oniguruma without \\K and absent operators";
-                file.invalid(&format!("{path}.pattern"), expected, message)
-            })?;
+            let pattern = fields.pattern.compile(file, path)?;
             PreTokenizer::Split(Split { pattern, behavior: fields.behavior.into(), invert: fields.invert })
         }
         "Sequence" => {

@@ -1,0 +1,400 @@
+//! Unigram: of all ways to cut a word into known pieces, the one whose scores have the greatest sum (Viterbi).
+
+use super::TokenSink;
+use super::vocabulary::Vocabulary;
+use crate::TokenizerError;
+use crate::double_array::{DoubleArray, DoubleArrayFault, NO_VALUE};
+
+/// A character that no piece covers costs so much more than the least likely piece.
+const UNK_PENALTY: f64 = 10.0;
+
+/// What a [`Unigram`] is made of, as the file gives it.
+pub(crate) struct UnigramParts {
+    /// The id of a piece is its place.
+    pub(crate) vocabulary: Vocabulary,
+    /// A score for each piece.
+    pub(crate) scores: Vec<f64>,
+    pub(crate) unk_id: Option<u32>,
+    pub(crate) byte_fallback: bool,
+}
+
+/// Why a [`Unigram`] can't be.
+#[derive(Debug)]
+pub(crate) enum UnigramFault {
+    /// `unk_id` is not less than the number of pieces.
+    UnkId { pieces: usize },
+    /// The pieces don't fit into a trie.
+    Trie(DoubleArrayFault),
+}
+
+/// `Unigram` of `tokenizer.json`.
+#[derive(Debug)]
+pub(crate) struct Unigram {
+    vocabulary: Vocabulary,
+    scores: Vec<f64>,
+    trie: DoubleArray,
+    unk_id: Option<u32>,
+    unk_score: f64,
+    /// The pieces `<0x00>` to `<0xFF>`, as far as they are there; `None` where unknown characters stay unknown.
+    byte_ids: Option<Box<[Option<u32>; 256]>>,
+}
+
+/// The best way to a place in the word.
+#[derive(Clone, Copy, Debug)]
+struct Best {
+    score: f64,
+    /// Where the last piece of it starts.
+    start: u32,
+    id: u32,
+}
+
+/// No way leads here yet.
+const UNREACHED: Best = Best { score: 0.0, start: u32::MAX, id: 0 };
+
+/// So many places are walked from at once, each for so many bytes: few pieces are longer.
+const WALKERS: usize = 32;
+const DEPTH: usize = 64;
+
+/// The pieces that start at each of several places side by side.
+///
+/// A walk down the trie waits for memory at every step; walks from different places don't wait for each other, so all
+/// take one step, then all that are left the next.
+#[derive(Debug)]
+struct Window {
+    count: usize,
+    starts: [u32; WALKERS],
+    /// Bit n: a piece of n + 1 bytes starts here, whose id is in `ids`.
+    lengths: [u64; WALKERS],
+    ids: [[u32; DEPTH]; WALKERS],
+    /// Bit n: walker n had not come to its end.
+    goes_on: u32,
+}
+
+impl Default for Window {
+    fn default() -> Self {
+        Window { count: 0, starts: [0; WALKERS], lengths: [0; WALKERS], ids: [[0; DEPTH]; WALKERS], goes_on: 0 }
+    }
+}
+
+impl Window {
+    /// Walks from the places of `bytes` from `at` on; returns the first place that is left.
+    fn walk(&mut self, trie: &DoubleArray, bytes: &[u8], mut at: usize) -> usize {
+        self.count = 0;
+        while at < bytes.len() && self.count < WALKERS {
+            self.starts[self.count] = at as u32;
+            self.lengths[self.count] = 0;
+            self.count += 1;
+            at += char_width(bytes[at]);
+        }
+        let mut bases = [trie.root_base(); WALKERS];
+        let mut left: [u8; WALKERS] = std::array::from_fn(|walker| walker as u8);
+        let mut count = self.count;
+        for depth in 0..DEPTH {
+            let mut still_left = 0;
+            for place in 0..count {
+                let walker = usize::from(left[place]) % WALKERS;
+                let at = self.starts[walker] as usize + depth;
+                let Some(&byte) = bytes.get(at) else {
+                    continue;
+                };
+                let (is_child, base, id) = trie.child_unless(bases[walker], byte);
+                bases[walker] = base;
+                self.ids[walker][depth] = id;
+                self.lengths[walker] |= u64::from(is_child && id != NO_VALUE) << depth;
+                left[still_left] = walker as u8;
+                still_left += usize::from(is_child);
+            }
+            count = still_left;
+            if count == 0 {
+                break;
+            }
+        }
+        self.goes_on = left[..count].iter().fold(0, |set, &walker| set | 1 << walker);
+        at
+    }
+}
+
+/// Working memory, kept from word to word.
+#[derive(Debug, Default)]
+pub(crate) struct Scratch {
+    /// One for each byte of the word, and one for its end.
+    best: Vec<Best>,
+    /// The pieces of the best way, the last first: start, end, id.
+    path: Vec<(u32, u32, u32)>,
+    window: Box<Window>,
+}
+
+/// Of the memory for a long word, what is kept for the next: places.
+const KEPT: usize = 1 << 16;
+
+impl Scratch {
+    /// Gives back what only a very long word needed.
+    pub(crate) fn shrink(&mut self) {
+        self.best.truncate(KEPT);
+        self.best.shrink_to(KEPT);
+        self.path.truncate(KEPT);
+        self.path.shrink_to(KEPT);
+    }
+}
+
+impl Unigram {
+    pub(crate) fn new(parts: UnigramParts) -> Result<Self, UnigramFault> {
+        let UnigramParts { vocabulary, scores, unk_id, byte_fallback } = parts;
+        let pieces = vocabulary.len();
+        if unk_id.is_some_and(|id| id as usize >= pieces) {
+            return Err(UnigramFault::UnkId { pieces });
+        }
+        let mut keys: Vec<(&[u8], u32)> = vocabulary
+            .entries()
+            .map(|entry| (vocabulary.text_of(entry).as_bytes(), vocabulary.id_of(entry)))
+            .filter(|(piece, _)| !piece.is_empty())
+            .collect();
+        keys.sort_unstable();
+        let trie = DoubleArray::build(&keys).map_err(UnigramFault::Trie)?;
+        let least = scores.iter().copied().fold(f64::INFINITY, f64::min);
+        let byte_ids = byte_fallback
+            .then(|| Box::new(std::array::from_fn(|byte| vocabulary.token_to_id(&format!("<0x{byte:02X}>")))));
+        Ok(Unigram { trie, unk_score: least - UNK_PENALTY, unk_id, byte_ids, scores, vocabulary })
+    }
+
+    pub(crate) fn vocabulary(&self) -> &Vocabulary {
+        &self.vocabulary
+    }
+
+    pub(crate) fn unk_token(&self) -> Option<&str> {
+        self.vocabulary.id_to_token(self.unk_id?)
+    }
+
+    pub(crate) fn tokenize(
+        &self,
+        word: &str,
+        scratch: &mut Scratch,
+        sink: &mut impl TokenSink,
+    ) -> Result<(), TokenizerError> {
+        self.find_best(word, scratch)?;
+        scratch.path.clear();
+        let mut end = word.len();
+        while end > 0 {
+            let Some(&Best { start, id, .. }) = scratch.best.get(end) else {
+                break;
+            };
+            let is_unknown = self.unk_id == Some(id);
+            match scratch.path.last_mut() {
+                // Unknown characters side by side are one token.
+                Some(last) if is_unknown && self.unk_id == Some(last.2) => last.0 = start,
+                _ => scratch.path.push((start, end as u32, id)),
+            }
+            end = start as usize;
+        }
+        for &(start, end, id) in scratch.path.iter().rev() {
+            let (start, end) = (start as usize, end as usize);
+            match self.unk_id {
+                Some(unk_id) if unk_id == id => self.unknown(word, start, end, unk_id, sink),
+                _ => sink.push(id, start, end),
+            }
+        }
+        Ok(())
+    }
+
+    /// Fills `best` for the places in `word`. Of ways of the same score the first found stays: the one whose last piece is
+    /// the longest. Sums are made from the left, in double precision, as the reference makes them.
+    fn find_best(&self, word: &str, scratch: &mut Scratch) -> Result<(), TokenizerError> {
+        let Scratch { best, window, .. } = scratch;
+        let bytes = word.as_bytes();
+        best.clear();
+        best.resize(bytes.len() + 1, UNREACHED);
+        let mut at = 0;
+        while at < bytes.len() {
+            at = window.walk(&self.trie, bytes, at);
+            for walker in 0..window.count {
+                self.go_on(word, window, walker, best)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes the ways on from where a walker started.
+    #[inline]
+    fn go_on(&self, word: &str, window: &Window, walker: usize, best: &mut [Best]) -> Result<(), TokenizerError> {
+        let start = window.starts[walker] as usize;
+        let score = best[start].score;
+        let reach = |best: &mut Best, piece_score: f64, id: u32| {
+            let score = score + piece_score;
+            if best.start == u32::MAX || score > best.score {
+                *best = Best { score, start: start as u32, id };
+            }
+        };
+        let mut lengths = window.lengths[walker];
+        while lengths != 0 {
+            let depth = lengths.trailing_zeros() as usize;
+            let id = window.ids[walker][depth];
+            reach(&mut best[start + depth + 1], self.scores[id as usize], id);
+            lengths &= lengths - 1;
+        }
+        if window.goes_on >> walker & 1 != 0 {
+            let longer =
+                self.trie.common_prefixes(&word.as_bytes()[start..]).skip_while(|&(length, _)| length <= DEPTH);
+            longer.for_each(|(length, id)| reach(&mut best[start + length], self.scores[id as usize], id));
+        }
+        let width = char_width(word.as_bytes()[start]);
+        if window.lengths[walker] >> (width - 1) & 1 == 0 {
+            let best = &mut best[start + width];
+            match self.unk_id {
+                Some(id) => reach(best, self.unk_score, id),
+                None if best.start == u32::MAX || score + self.unk_score > best.score => {
+                    return Err(TokenizerError::no_unknown_token("unk_id", &word[start..]));
+                }
+                None => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// A stretch of unknown characters, which together may be a piece after all: the unknown token itself, or one that
+    /// costs more than its characters do alone.
+    fn unknown(&self, word: &str, start: usize, end: usize, unk_id: u32, sink: &mut impl TokenSink) {
+        let text = &word.as_bytes()[start..end];
+        if let Some(id) = self.trie.get(text) {
+            return sink.push(id, start, end);
+        }
+        if let Some(byte_ids) = &self.byte_ids
+            && text.iter().all(|&byte| byte_ids[usize::from(byte)].is_some())
+        {
+            let ids = text.iter().filter_map(|&byte| byte_ids[usize::from(byte)]);
+            return ids.for_each(|id| sink.push(id, start, end));
+        }
+        sink.push(unk_id, start, end);
+    }
+}
+
+/// Bytes of the character that begins with `byte`.
+#[inline]
+fn char_width(byte: u8) -> usize {
+    match byte {
+        0..0x80 => 1,
+        0x80..0xE0 => 2,
+        0xE0..0xF0 => 3,
+        0xF0.. => 4,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::models::vocabulary::VocabularyBuilder;
+
+    #[derive(Default)]
+    struct Found(Vec<(u32, usize, usize)>);
+
+    impl TokenSink for Found {
+        fn push(&mut self, id: u32, start: usize, end: usize) {
+            self.0.push((id, start, end));
+        }
+
+        fn len(&self) -> usize {
+            self.0.len()
+        }
+
+        fn truncate(&mut self, len: usize) {
+            self.0.truncate(len);
+        }
+    }
+
+    fn unigram(pieces: &[(String, f64)], unk_id: Option<u32>, byte_fallback: bool) -> Unigram {
+        let mut builder = VocabularyBuilder::default();
+        for (id, (piece, _)) in (0..).zip(pieces) {
+            builder.push(piece, id).expect("a small vocabulary");
+        }
+        Unigram::new(UnigramParts {
+            vocabulary: builder.build().expect("pieces that differ"),
+            scores: pieces.iter().map(|&(_, score)| score).collect(),
+            unk_id,
+            byte_fallback,
+        })
+        .expect("a small vocabulary")
+    }
+
+    fn tokens(model: &Unigram, word: &str) -> Vec<(u32, usize, usize)> {
+        let mut found = Found::default();
+        model.tokenize(word, &mut Scratch::default(), &mut found).expect("tokens");
+        found.0
+    }
+
+    fn pieces(list: &[(&str, f64)]) -> Vec<(String, f64)> {
+        list.iter().map(|&(piece, score)| (piece.to_owned(), score)).collect()
+    }
+
+    /// All ways to cut the word, by trying; scores are whole numbers, so that their sums are exact.
+    fn best_score(pieces: &[(String, f64)], unk_score: f64, word: &str) -> f64 {
+        let Some(first) = word.chars().next() else {
+            return 0.0;
+        };
+        let known = pieces.iter().filter(|(piece, _)| word.starts_with(piece.as_str()));
+        let known = known.map(|(piece, score)| score + best_score(pieces, unk_score, &word[piece.len()..]));
+        let alone = pieces.iter().any(|(piece, _)| piece.chars().eq([first]));
+        let unknown = (!alone).then(|| unk_score + best_score(pieces, unk_score, &word[first.len_utf8()..]));
+        known.chain(unknown).fold(f64::NEG_INFINITY, f64::max)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..Default::default() })]
+
+        #[test]
+        fn no_way_to_cut_the_word_is_better(
+            listed in prop::collection::btree_map("[abé]{1,4}", -20i32..0, 0..12),
+            word in "[abéc]{0,10}",
+        ) {
+            let mut pieces = pieces(&[("<unk>", 0.0)]);
+            pieces.extend(listed.into_iter().map(|(piece, score)| (piece, f64::from(score))));
+            let model = unigram(&pieces, Some(0), false);
+            let found = tokens(&model, &word);
+            let mut at = 0;
+            let mut score = 0.0;
+            for &(id, start, end) in &found {
+                prop_assert_eq!(start, at);
+                at = end;
+                score += match id {
+                    0 => model.unk_score * word[start..end].chars().count() as f64,
+                    id => pieces[id as usize].1,
+                };
+                prop_assert!(id == 0 || pieces[id as usize].0 == word[start..end]);
+            }
+            prop_assert_eq!(at, word.len());
+            prop_assert!(found.windows(2).all(|two| two[0].0 != 0 || two[1].0 != 0), "unknowns are one token");
+            let best = best_score(&pieces[1..], model.unk_score, &word);
+            prop_assert!(word.is_empty() || score == best, "{} is not {}", score, best);
+        }
+    }
+
+    #[test]
+    fn of_equal_sums_the_one_with_the_longest_last_piece_wins() {
+        let pieces = pieces(&[("<unk>", 0.0), ("a", -1.0), ("aa", -2.0)]);
+        assert_eq!(tokens(&unigram(&pieces, Some(0), false), "aaa"), [(1, 0, 1), (2, 1, 3)]);
+    }
+
+    #[test]
+    fn unknown_characters_become_bytes_where_all_their_bytes_are_known() {
+        let all = pieces(&[("<unk>", 0.0), ("a", -1.0), ("<0xC3>", -2.0), ("<0xA9>", -2.0)]);
+        let model = unigram(&all, Some(0), true);
+        assert_eq!(tokens(&model, "aéa"), [(1, 0, 1), (2, 1, 3), (3, 1, 3), (1, 3, 4)]);
+        assert_eq!(tokens(&model, "éè"), [(0, 0, 4)]);
+        assert_eq!(tokens(&unigram(&all, Some(0), false), "é"), [(0, 0, 2)]);
+    }
+
+    #[test]
+    fn the_unknown_token_is_found_as_text_and_joins_unknowns() {
+        let model = unigram(&pieces(&[("<unk>", 0.0), ("a", -1.0)]), Some(0), false);
+        assert_eq!(tokens(&model, "a<unk>a"), [(1, 0, 1), (0, 1, 6), (1, 6, 7)]);
+        assert_eq!(tokens(&model, "b<unk>b"), [(0, 0, 7)]);
+    }
+
+    #[test]
+    fn without_an_unknown_token_unknowns_are_errors() {
+        let model = unigram(&pieces(&[("a", -1.0)]), None, false);
+        assert_eq!(tokens(&model, "a"), [(0, 0, 1)]);
+        let error = model.tokenize("ab", &mut Scratch::default(), &mut Found::default()).expect_err("unknown");
+        assert!(error.to_string().contains("\"b\""), "{error}");
+    }
+}

@@ -1,0 +1,463 @@
+//! Words of up to sixteen bytes and the pieces they are made of, each found by a multiplication and a comparison.
+//!
+//! What matters is that the tables stay in the nearest caches: a slot is four bytes, and keys lie in the order of the vocabulary, whose
+//! frequent words come first, so that these share cache lines.
+
+use std::collections::HashMap;
+
+/// An odd number whose products spread over the upper bits: 2^64 divided by the golden ratio.
+const SPREAD: u64 = 0x9E37_79B9_7F4A_7C15;
+
+/// The most bytes of a word that is looked up here.
+pub(super) const LONGEST: usize = 16;
+
+/// Of a slot, the bits that say which key; the others are bits of its hash.
+const INDEX_BITS: u32 = 20;
+const TAG_BITS: u32 = 32 - INDEX_BITS;
+
+/// The bytes of a beginning.
+const BEGINNING: u32 = 3;
+
+/// Of [`Beginning::longer`], that there are pieces of more than sixteen bytes. No longer piece has a length of one.
+const TOO_LONG: u16 = 1;
+
+/// Bits of a letter's place in the alphabet, from 1; 0 is the end of a word.
+const LETTER_BITS: u32 = 5;
+
+/// The bytes of a word as a number, the first the lowest, zeros after the last. Words with zeros in them are not looked up, so
+/// two words are the same where their numbers are.
+pub(super) fn word_key(word: &[u8]) -> Option<u128> {
+    if word.is_empty() || word.len() > LONGEST || word.contains(&0) {
+        return None;
+    }
+    let mut bytes = [0; LONGEST];
+    bytes[..word.len()].copy_from_slice(word);
+    Some(u128::from_le_bytes(bytes))
+}
+
+/// The first eight bytes of a longer piece, as those of a key.
+fn first_bytes(piece: &[u8]) -> u64 {
+    piece.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes))
+}
+
+/// The first `len` bytes of a key, of which there is at least one.
+#[inline]
+fn head(key: u64, len: u32) -> u64 {
+    key & (u64::MAX >> (64 - 8 * len))
+}
+
+trait Key: Copy + Default + PartialEq {
+    fn hash(self) -> u64;
+}
+
+impl Key for u64 {
+    #[inline]
+    fn hash(self) -> u64 {
+        self.wrapping_mul(SPREAD)
+    }
+}
+
+impl Key for u128 {
+    #[inline]
+    fn hash(self) -> u64 {
+        ((self as u64).wrapping_mul(SPREAD) ^ (self >> 64) as u64).wrapping_mul(SPREAD)
+    }
+}
+
+/// Open addressing over keys that are not 0.
+#[derive(Debug)]
+struct Table<K> {
+    /// Tag and one more than the index of a key; 0 where free.
+    slots: Vec<u32>,
+    shift: u32,
+    keys: Vec<K>,
+    ids: Vec<u32>,
+}
+
+impl<K: Key> Table<K> {
+    /// Takes distinct keys; `None` where they are too many.
+    fn new(entries: Vec<(K, u32)>) -> Option<Self> {
+        if entries.len() + 1 >= 1 << INDEX_BITS {
+            return None;
+        }
+        let bits = (entries.len().max(8) * 3 / 2).next_power_of_two().trailing_zeros();
+        let (keys, ids) = entries.into_iter().unzip();
+        let mut table = Table { slots: vec![0; 1 << bits], shift: u64::BITS - bits, keys, ids };
+        for (key, index) in table.keys.iter().zip(1u32..) {
+            let (mut at, tag) = table.place(*key);
+            while table.slots[at] != 0 {
+                at = (at + 1) & (table.slots.len() - 1);
+            }
+            table.slots[at] = tag << INDEX_BITS | index;
+        }
+        Some(table)
+    }
+
+    #[inline]
+    fn place(&self, key: K) -> (usize, u32) {
+        let hash = key.hash();
+        ((hash >> self.shift) as usize, (hash >> (self.shift - TAG_BITS)) as u32 & ((1 << TAG_BITS) - 1))
+    }
+
+    #[inline]
+    fn find(&self, key: K) -> Option<u32> {
+        let (mut at, tag) = self.place(key);
+        loop {
+            let slot = *self.slots.get(at)?;
+            if slot == 0 {
+                return None;
+            }
+            if slot >> INDEX_BITS == tag {
+                let index = (slot & ((1 << INDEX_BITS) - 1)) as usize - 1;
+                if self.keys.get(index) == Some(&key) {
+                    return self.ids.get(index).copied();
+                }
+            }
+            at = (at + 1) & (self.slots.len() - 1);
+        }
+    }
+}
+
+/// What is known of the pieces from their first three bytes; or from one or two, where these are all there is or no piece begins
+/// with more of them.
+#[derive(Clone, Copy, Debug, Default)]
+struct Beginning {
+    /// The bytes, the first the lowest; 0 where the slot is free.
+    key: u32,
+    /// The longest piece that is no longer than the beginning itself, where `len` isn't 0.
+    id: u32,
+    len: u16,
+    /// A bit for each length of the pieces that go on from here, that for one byte the lowest.
+    longer: u16,
+}
+
+/// The beginnings of three letters, two at the end of a word, or one, each in the place that its letters say. Words of any script may be
+/// cut to pieces fast by hashing; those of English letters are so many that this pays.
+#[derive(Debug)]
+struct Letters(Vec<u32>);
+
+impl Letters {
+    const ID_BITS: u32 = 18;
+    const LEN_BITS: u32 = 2;
+
+    /// All `beginnings`; nothing where an id doesn't fit.
+    fn new(pieces: &Pieces) -> Self {
+        let mut letters = Letters(vec![0; 1 << (3 * LETTER_BITS)]);
+        for first in b'a'..=b'z' {
+            for second in std::iter::once(0).chain(b'a'..=b'z') {
+                for third in std::iter::once(0).chain(b'a'..=b'z').filter(|&third| third == 0 || second != 0) {
+                    let key = u64::from_le_bytes([first, second, third, 0, 0, 0, 0, 0]);
+                    let Beginning { id, len, longer, .. } = pieces.beginning(key);
+                    if id >> Self::ID_BITS != 0 || longer & TOO_LONG != 0 {
+                        return Letters(Vec::new());
+                    }
+                    let packed = u32::from(longer >> BEGINNING) << (Self::ID_BITS + Self::LEN_BITS);
+                    letters.0[Self::place(key)] = packed | u32::from(len) << Self::ID_BITS | id;
+                }
+            }
+        }
+        letters
+    }
+
+    #[inline]
+    fn place(key: u64) -> usize {
+        const MASK: u64 = (1 << LETTER_BITS) - 1;
+        let bits = key & MASK | (key >> 8 & MASK) << LETTER_BITS | (key >> 16 & MASK) << (2 * LETTER_BITS);
+        bits as usize
+    }
+
+    /// The beginning of `key`, which has at least three bytes, if it is of lower-case letters.
+    #[inline]
+    fn get(&self, key: u64) -> Option<Beginning> {
+        if key & 0xE0_E0E0 != 0x60_6060 {
+            return None;
+        }
+        let packed = *self.0.get(Self::place(key))?;
+        Some(Beginning {
+            key: 0,
+            id: packed & ((1 << Self::ID_BITS) - 1),
+            len: (packed >> Self::ID_BITS & ((1 << Self::LEN_BITS) - 1)) as u16,
+            longer: (packed >> (Self::ID_BITS + Self::LEN_BITS) << BEGINNING) as u16,
+        })
+    }
+}
+
+/// The few pieces of more than sixteen bytes.
+#[derive(Debug)]
+struct TooLong {
+    ids: HashMap<Box<[u8]>, u32>,
+    /// Their lengths, the longest first.
+    lengths: Vec<usize>,
+}
+
+impl TooLong {
+    fn new(pieces: Vec<(Box<[u8]>, u32)>) -> Self {
+        let mut lengths: Vec<usize> = pieces.iter().map(|(piece, _)| piece.len()).collect();
+        lengths.sort_unstable_by(|a, b| b.cmp(a));
+        lengths.dedup();
+        TooLong { ids: pieces.into_iter().collect(), lengths }
+    }
+
+    /// The longest one that `word` begins with, and its length.
+    fn longest(&self, word: &[u8]) -> Option<(u32, usize)> {
+        self.lengths.iter().find_map(|&len| Some((*self.ids.get(word.get(..len)?)?, len)))
+    }
+}
+
+/// The pieces that a word may begin with, or go on with.
+#[derive(Debug)]
+struct Pieces {
+    short: Table<u64>,
+    long: Table<u128>,
+    too_long: TooLong,
+    /// Open addressing.
+    beginnings: Vec<Beginning>,
+    beginnings_shift: u32,
+    letters: Letters,
+}
+
+impl Pieces {
+    fn new(PieceKeys { whole, too_long }: PieceKeys) -> Option<Self> {
+        let (short, long): (Vec<_>, Vec<_>) = whole.into_iter().partition(|(key, _)| key >> 64 == 0);
+        let short = short.into_iter().map(|(key, id)| (key as u64, id));
+        let mut pieces = Pieces {
+            short: Table::new(short.collect())?,
+            long: Table::new(long)?,
+            too_long: TooLong::new(too_long),
+            beginnings: Vec::new(),
+            beginnings_shift: 0,
+            letters: Letters(Vec::new()),
+        };
+        pieces.find_beginnings();
+        pieces.letters = Letters::new(&pieces);
+        Some(pieces)
+    }
+
+    fn find_beginnings(&mut self) {
+        let too_long: Vec<u64> = self.too_long.ids.keys().map(|piece| first_bytes(piece)).collect();
+        let long = self.long.keys.iter().map(|&key| key as u64).chain(too_long.iter().copied());
+        let keys = self.short.keys.iter().copied().chain(long);
+        let heads = |key: u64| (1..=BEGINNING).map(move |len| head(key, len) as u32);
+        let mut all: Vec<u32> = keys.flat_map(heads).collect();
+        all.sort_unstable();
+        all.dedup();
+        let bits = (all.len().max(8) * 2).next_power_of_two().trailing_zeros();
+        self.beginnings = vec![Beginning::default(); 1 << bits];
+        self.beginnings_shift = u64::BITS - bits;
+        for &key in &all {
+            let shorter = (1..=BEGINNING).rev().filter(|&len| key >> (8 * (len - 1)) != 0);
+            let piece = shorter.map(|len| (self.short.find(head(key.into(), len)), len)).find(|(id, _)| id.is_some());
+            let (id, len) = piece.map_or((0, 0), |(id, len)| (id.unwrap_or(0), len as u16));
+            let at = self.slot(key);
+            self.beginnings[at] = Beginning { key, id, len, longer: 0 };
+        }
+        let long = self.long.keys.iter().map(|&key| (key as u64, LONGEST as u32 - key.leading_zeros() / 8));
+        let lens: Vec<(u64, u32)> =
+            self.short.keys.iter().map(|&key| (key, 8 - key.leading_zeros() / 8)).chain(long).collect();
+        for (key, len) in lens.into_iter().filter(|&(_, len)| len > BEGINNING) {
+            let at = self.slot(head(key, BEGINNING) as u32);
+            self.beginnings[at].longer |= 1 << (len - 1);
+        }
+        for &key in &too_long {
+            let at = self.slot(head(key, BEGINNING) as u32);
+            self.beginnings[at].longer |= TOO_LONG;
+        }
+    }
+
+    /// Where this beginning is, or would be.
+    #[inline]
+    fn slot(&self, key: u32) -> usize {
+        let mut at = (u64::from(key).hash() >> self.beginnings_shift) as usize;
+        while self.beginnings.get(at).is_some_and(|slot| slot.key != key && slot.key != 0) {
+            at = (at + 1) & (self.beginnings.len() - 1);
+        }
+        at
+    }
+
+    /// What is known of the pieces that the first bytes of `key` begin with.
+    #[inline]
+    fn beginning(&self, key: u64) -> Beginning {
+        if let Some(beginning) = self.letters.get(key) {
+            return beginning;
+        }
+        let mut len = BEGINNING;
+        loop {
+            let key = head(key, len) as u32;
+            let beginning = self.beginnings.get(self.slot(key)).copied().unwrap_or_default();
+            if beginning.key == key || len == 1 {
+                return beginning;
+            }
+            len -= 1;
+        }
+    }
+
+    /// The longest piece that `key` begins with, which has one to eight bytes, and its length.
+    #[inline]
+    fn longest_short(&self, key: u64, most: u32) -> Option<(u32, u32)> {
+        let beginning = self.beginning(key);
+        self.longest_short_from(beginning, key, most)
+    }
+
+    #[inline]
+    fn longest_short_from(&self, beginning: Beginning, key: u64, most: u32) -> Option<(u32, u32)> {
+        let mut longer = u32::from(beginning.longer & !TOO_LONG) & ((1 << most) - 1);
+        while longer != 0 {
+            let len = longer.ilog2() + 1;
+            if let Some(id) = self.short.find(head(key, len)) {
+                return Some((id, len));
+            }
+            longer ^= 1 << (len - 1);
+        }
+        (beginning.len != 0).then_some((beginning.id, beginning.len.into()))
+    }
+
+    /// The longest piece that `key` begins with, which has one to sixteen bytes, and its length.
+    #[inline]
+    fn longest(&self, key: u128, most: u32) -> Option<(u32, u32)> {
+        self.longest_from(self.beginning(key as u64), key, most)
+    }
+
+    #[inline]
+    fn longest_from(&self, beginning: Beginning, key: u128, most: u32) -> Option<(u32, u32)> {
+        let mut longer = u32::from(beginning.longer) & ((1 << most) - 1);
+        while longer >= 1 << 8 {
+            let len = longer.ilog2() + 1;
+            if let Some(id) = self.long.find(key & (u128::MAX >> (128 - 8 * len))) {
+                return Some((id, len));
+            }
+            longer ^= 1 << (len - 1);
+        }
+        self.longest_short_from(beginning, key as u64, most.min(8))
+    }
+}
+
+/// The pieces that words begin with, or go on with, each distinct.
+#[derive(Default)]
+pub(super) struct PieceKeys {
+    whole: Vec<(u128, u32)>,
+    too_long: Vec<(Box<[u8]>, u32)>,
+}
+
+impl PieceKeys {
+    pub(super) fn push(&mut self, piece: &str, id: u32) {
+        match word_key(piece.as_bytes()) {
+            Some(key) => self.whole.push((key, id)),
+            None if piece.len() > LONGEST => self.too_long.push((piece.as_bytes().into(), id)),
+            None => {}
+        }
+    }
+}
+
+/// The pieces of a vocabulary of up to sixteen bytes.
+#[derive(Debug)]
+pub(super) struct WordTable {
+    first: Pieces,
+    further: Pieces,
+}
+
+impl WordTable {
+    /// Takes the pieces that words begin with and those that they go on with. `None` where they are too many.
+    pub(super) fn new(first: PieceKeys, further: PieceKeys) -> Option<Self> {
+        Some(WordTable { first: Pieces::new(first)?, further: Pieces::new(further)? })
+    }
+
+    /// Appends the ids of a word of more than sixteen bytes; `false`, with nothing appended, where it has none.
+    pub(super) fn longer_word(&self, word: &[u8], ids: &mut Vec<u32>) -> bool {
+        let before = ids.len();
+        let mut rest = word;
+        let mut pieces = &self.first;
+        while let Some(window) = rest.first_chunk::<LONGEST>() {
+            let key = u128::from_le_bytes(*window);
+            let beginning = pieces.beginning(key as u64);
+            let too_long = if beginning.longer & TOO_LONG != 0 { pieces.too_long.longest(rest) } else { None };
+            let piece = too_long.or_else(|| {
+                let (id, len) = pieces.longest_from(beginning, key, LONGEST as u32)?;
+                Some((id, len as usize))
+            });
+            let Some((id, taken)) = piece else {
+                ids.truncate(before);
+                return false;
+            };
+            ids.push(id);
+            rest = &rest[taken..];
+            pieces = &self.further;
+        }
+        word_key(rest).is_none_or(|key| self.rest_in_pieces(key, rest.len() as u32, before, ids))
+    }
+
+    /// Appends the ids of a word of one to eight bytes; `false`, with nothing appended, where it has none.
+    #[inline]
+    pub(super) fn short_word(&self, key: u64, len: u32, ids: &mut Vec<u32>) -> bool {
+        match self.first.short.find(key) {
+            Some(id) => ids.push(id),
+            None => return self.short_in_pieces(key, len, ids),
+        }
+        true
+    }
+
+    /// Appends the ids of a word of nine to sixteen bytes; `false`, with nothing appended, where it has none.
+    #[inline]
+    pub(super) fn long_word(&self, key: u128, len: u32, ids: &mut Vec<u32>) -> bool {
+        match self.first.long.find(key) {
+            Some(id) => ids.push(id),
+            None => return self.long_in_pieces(key, len, ids),
+        }
+        true
+    }
+
+    fn short_in_pieces(&self, key: u64, len: u32, ids: &mut Vec<u32>) -> bool {
+        let before = ids.len();
+        // It is no piece as a whole.
+        if len == 1 {
+            return false;
+        }
+        let Some((id, taken)) = self.first.longest_short(head(key, len - 1), len - 1) else {
+            return false;
+        };
+        ids.push(id);
+        self.go_on(key >> (8 * taken), len - taken, before, ids)
+    }
+
+    /// Goes on in a word of which one to eight bytes are left.
+    #[inline]
+    fn go_on(&self, mut key: u64, mut len: u32, before: usize, ids: &mut Vec<u32>) -> bool {
+        loop {
+            let Some((id, taken)) = self.further.longest_short(key, len) else {
+                ids.truncate(before);
+                return false;
+            };
+            ids.push(id);
+            if taken == len {
+                return true;
+            }
+            key >>= 8 * taken;
+            len -= taken;
+        }
+    }
+
+    fn long_in_pieces(&self, key: u128, len: u32, ids: &mut Vec<u32>) -> bool {
+        let before = ids.len();
+        let Some((id, taken)) = self.first.longest(key & (u128::MAX >> (136 - 8 * len)), len - 1) else {
+            return false;
+        };
+        ids.push(id);
+        self.rest_in_pieces(key >> (8 * taken), len - taken, before, ids)
+    }
+
+    /// Goes on in a word of which one to sixteen bytes are left.
+    fn rest_in_pieces(&self, mut key: u128, mut len: u32, before: usize, ids: &mut Vec<u32>) -> bool {
+        while len > 8 {
+            let Some((id, taken)) = self.further.longest(key, len) else {
+                ids.truncate(before);
+                return false;
+            };
+            ids.push(id);
+            if taken == len {
+                return true;
+            }
+            key >>= 8 * taken;
+            len -= taken;
+        }
+        self.go_on(key as u64, len, before, ids)
+    }
+}
