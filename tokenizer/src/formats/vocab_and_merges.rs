@@ -164,7 +164,7 @@ pub(super) fn load(folder: &Path, merges: &[u8], side_files: SideFiles) -> Resul
             AddedFault::Id { content, found, expected, .. } => {
                 format!("id {found} for {content:?}, which has or would get {expected}")
             }
-            AddedFault::Automaton(message) => message,
+            AddedFault::Automaton(message) | AddedFault::Normalizer(message) => message,
         };
         let expected = "added tokens that fit the vocabulary";
         invalid("tokenizer_config.json, added_tokens.json", "all tokens", expected, found)
