@@ -122,12 +122,25 @@ pub(crate) struct Scratch {
     /// The pieces of the best way, the last first: start, end, id.
     path: Vec<(u32, u32, u32)>,
     window: Box<Window>,
+    /// Whether two ways to one place were nearly as good as each other.
+    was_close: bool,
 }
+
+/// Sums that differ by less may be told apart by rounding alone; see [`Unigram::has_moderate_scores`].
+const CLOSE: f64 = 1e-6;
+
+/// The sums of a hundred such scores are exact to less than [`CLOSE`].
+const MODERATE: f64 = 1e4;
 
 /// Of the memory for a long word, what is kept for the next: places.
 const KEPT: usize = 1 << 16;
 
 impl Scratch {
+    /// Whether, in the last word, the order of its sums may have decided between two ways.
+    pub(crate) fn was_close(&self) -> bool {
+        self.was_close
+    }
+
     /// Gives back what only a very long word needed.
     pub(crate) fn shrink(&mut self) {
         self.best.truncate(KEPT);
@@ -159,6 +172,15 @@ impl Unigram {
 
     pub(crate) fn vocabulary(&self) -> &Vocabulary {
         &self.vocabulary
+    }
+
+    pub(crate) fn unk_id(&self) -> Option<u32> {
+        self.unk_id
+    }
+
+    /// Whether sums of scores are exact enough for [`Scratch::was_close`] to mean something.
+    pub(crate) fn has_moderate_scores(&self) -> bool {
+        self.scores.iter().chain([&self.unk_score]).all(|score| score.abs() <= MODERATE)
     }
 
     pub(crate) fn unk_token(&self) -> Option<&str> {
@@ -199,7 +221,8 @@ impl Unigram {
     /// Fills `best` for the places in `word`. Of ways of the same score the first found stays: the one whose last piece is
     /// the longest. Sums are made from the left, in double precision, as the reference makes them.
     fn find_best(&self, word: &str, scratch: &mut Scratch) -> Result<(), TokenizerError> {
-        let Scratch { best, window, .. } = scratch;
+        let Scratch { best, window, was_close, .. } = scratch;
+        *was_close = false;
         let bytes = word.as_bytes();
         best.clear();
         best.resize(bytes.len() + 1, UNREACHED);
@@ -207,19 +230,21 @@ impl Unigram {
         while at < bytes.len() {
             at = window.walk(&self.trie, bytes, at);
             for walker in 0..window.count {
-                self.go_on(word, window, walker, best)?;
+                *was_close |= self.go_on(word, window, walker, best)?;
             }
         }
         Ok(())
     }
 
-    /// Takes the ways on from where a walker started.
+    /// Takes the ways on from where a walker started. Says whether any was nearly as good as another.
     #[inline]
-    fn go_on(&self, word: &str, window: &Window, walker: usize, best: &mut [Best]) -> Result<(), TokenizerError> {
+    fn go_on(&self, word: &str, window: &Window, walker: usize, best: &mut [Best]) -> Result<bool, TokenizerError> {
         let start = window.starts[walker] as usize;
         let score = best[start].score;
-        let reach = |best: &mut Best, piece_score: f64, id: u32| {
+        let mut was_close = false;
+        let mut reach = |best: &mut Best, piece_score: f64, id: u32| {
             let score = score + piece_score;
+            was_close |= best.start != u32::MAX && (score - best.score).abs() < CLOSE;
             if best.start == u32::MAX || score > best.score {
                 *best = Best { score, start: start as u32, id };
             }
@@ -247,7 +272,7 @@ impl Unigram {
                 None => {}
             }
         }
-        Ok(())
+        Ok(was_close)
     }
 
     /// A stretch of unknown characters, which together may be a piece after all: the unknown token itself, or one that

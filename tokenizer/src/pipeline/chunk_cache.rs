@@ -57,6 +57,9 @@ fn key(text: &[u8]) -> u128 {
     u128::from_le_bytes(bytes)
 }
 
+/// Marks the key of a text that is a part of a chunk, and not its first.
+const PART: u128 = 0x80 << 120;
+
 #[inline]
 fn short_place(key: u128) -> usize {
     let mixed = (key as u64).wrapping_mul(SPREAD) ^ (key >> 64) as u64;
@@ -82,15 +85,38 @@ impl ChunkCache {
     #[inline]
     pub(super) fn get(&self, text: &[u8]) -> Option<&[u32]> {
         if text.len() <= SHORT {
-            let key = key(text);
-            let short = self.short.get(short_place(key))?;
-            if short.key == key {
-                return short.ids.get(..short.count as usize);
+            if let Some(ids) = self.short(key(text)) {
+                return Some(ids);
             }
         } else if text.len() > LONG {
             return None;
         }
         self.long(text)
+    }
+
+    #[inline]
+    fn short(&self, key: u128) -> Option<&[u32]> {
+        let short = self.short.get(short_place(key))?;
+        if short.key == key { short.ids.get(..short.count as usize) } else { None }
+    }
+
+    /// The ids of a part of a chunk that isn't its first.
+    #[inline]
+    pub(super) fn get_part(&self, text: &[u8]) -> Option<&[u32]> {
+        if text.len() <= SHORT { self.short(key(text) | PART) } else { None }
+    }
+
+    /// Keeps the ids of a part of a chunk that isn't its first, if both are short enough.
+    pub(super) fn keep_part(&mut self, text: &[u8], ids: &[u32]) {
+        if text.len() <= SHORT && ids.len() <= SHORT_IDS {
+            self.keep_short(key(text) | PART, ids);
+        }
+    }
+
+    fn keep_short(&mut self, key: u128, ids: &[u32]) {
+        let mut short = Short { key, ids: [0; SHORT_IDS], count: ids.len() as u32 };
+        short.ids[..ids.len()].copy_from_slice(ids);
+        self.short[short_place(key)] = short;
     }
 
     fn long(&self, text: &[u8]) -> Option<&[u32]> {
@@ -103,10 +129,7 @@ impl ChunkCache {
     /// Keeps the ids of a text, if both are short enough.
     pub(super) fn keep(&mut self, text: &[u8], ids: &[u32]) {
         if text.len() <= SHORT && ids.len() <= SHORT_IDS {
-            let key = key(text);
-            let mut short = Short { key, ids: [0; SHORT_IDS], count: ids.len() as u32 };
-            short.ids[..ids.len()].copy_from_slice(ids);
-            self.short[short_place(key)] = short;
+            self.keep_short(key(text), ids);
         } else if text.len() <= LONG && ids.len() <= LONG_IDS {
             let hash = hash(text);
             let long = &mut self.long[long_place(hash)];

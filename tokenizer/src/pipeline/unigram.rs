@@ -34,6 +34,64 @@ enum Role {
     Other,
 }
 
+/// Which of two sides a character is on; where they meet, a chunk may be cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+enum Side {
+    /// A letter of ASCII.
+    Letter = 0,
+    /// A character that is beside a letter of ASCII in no piece.
+    Mark = 2,
+    /// Neither.
+    None = 4,
+}
+
+/// A chunk of more cuts, or longer, is taken whole.
+const MAX_CUTS: usize = 6;
+const LONGEST_CUT: usize = 96;
+
+/// Where a chunk may be cut.
+#[derive(Default)]
+struct Cuts {
+    places: [usize; MAX_CUTS],
+    /// May be more than there are places.
+    count: usize,
+}
+
+impl Cuts {
+    fn push(&mut self, place: usize) {
+        if let Some(next) = self.places.get_mut(self.count) {
+            *next = place;
+        }
+        self.count += 1;
+    }
+}
+
+/// The side of each byte.
+fn sides(unigram: &Unigram) -> [Side; 256] {
+    let mut sides = [Side::None; 256];
+    if !unigram.has_moderate_scores() {
+        return sides;
+    }
+    for byte in 0..128u8 {
+        sides[usize::from(byte)] = match byte {
+            b'A'..=b'Z' | b'a'..=b'z' => Side::Letter,
+            _ => Side::Mark,
+        };
+    }
+    let vocabulary = unigram.vocabulary();
+    for piece in vocabulary.entries().map(|entry| vocabulary.text_of(entry).as_bytes()) {
+        for two in piece.windows(2) {
+            match (two[0].is_ascii_alphabetic(), two[1].is_ascii_alphabetic()) {
+                (true, false) => sides[usize::from(two[1])] = Side::None,
+                (false, true) => sides[usize::from(two[0])] = Side::None,
+                _ => {}
+            }
+        }
+    }
+    sides
+}
+
 /// What becomes of several spaces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Spaces {
@@ -49,6 +107,7 @@ enum Spaces {
 #[derive(Debug)]
 pub(crate) struct UnigramPath {
     roles: [Role; 256],
+    sides: [Side; 256],
     /// Spaces that a carriage return with a line feed becomes.
     line_end: usize,
     /// Steps of the normalizer that are done chunk by chunk.
@@ -190,6 +249,7 @@ impl UnigramPath {
         }
         let mut path = UnigramPath {
             roles: [Role::Other; 256],
+            sides: sides(unigram),
             line_end: 0,
             local_steps,
             spaces,
@@ -307,13 +367,25 @@ impl UnigramPath {
             }
             let start = at;
             let mut is_plain = true;
+            let mut cuts = Cuts::default();
+            let mut side = Side::None;
             while let Some(role @ (Role::Plain | Role::Other)) = role(at) {
                 is_plain &= role == Role::Plain;
+                let before = std::mem::replace(&mut side, self.sides[usize::from(bytes[at])]);
+                if before as u8 ^ side as u8 == Side::Letter as u8 ^ Side::Mark as u8 {
+                    cuts.push(at - start);
+                }
                 at += 1;
             }
             let chunk = &text[start..at];
             if chunk.is_empty() {
                 break;
+            }
+            if is_plain && cuts.count > 0 {
+                self.gap(&mut spaces, out);
+                if parts(unigram, chunk, &cuts, scratch, out)? {
+                    continue;
+                }
             }
             if let Some(ids) = scratch.cache.get(chunk.as_bytes()) {
                 self.gap(&mut spaces, out);
@@ -415,6 +487,57 @@ impl UnigramPath {
         }
         Ok(())
     }
+}
+
+/// Appends the ids of a chunk part by part; false, and nothing appended, where its parts are not independent.
+///
+/// No piece reaches over a cut, so the best way for the chunk goes through it, and is the best way for each side. Two things
+/// could still tell apart the chunk and its parts: unknown characters on both sides of a cut, which would be one
+/// token, and sums so close to each other that rounding decides between them, for it depends on what is before.
+fn parts(
+    unigram: &Unigram,
+    chunk: &str,
+    cuts: &Cuts,
+    scratch: &mut Scratch,
+    out: &mut Vec<u32>,
+) -> Result<bool, TokenizerError> {
+    if cuts.count > MAX_CUTS || chunk.len() > LONGEST_CUT {
+        return Ok(false);
+    }
+    let begin = out.len();
+    let mut start = 0;
+    for &end in cuts.places[..cuts.count].iter().chain([&chunk.len()]) {
+        let part = &chunk[start..end];
+        let is_first = start == 0;
+        start = end;
+        let cached =
+            if is_first { scratch.cache.get(part.as_bytes()) } else { scratch.cache.get_part(part.as_bytes()) };
+        if let Some(ids) = cached {
+            if unigram.unk_id().is_some_and(|unk_id| ids.contains(&unk_id)) {
+                out.truncate(begin);
+                return Ok(false);
+            }
+            out.extend_from_slice(ids);
+            continue;
+        }
+        let before = out.len();
+        if is_first {
+            word(unigram, part, scratch, out)?;
+        } else {
+            unigram.tokenize(part, &mut scratch.unigram, &mut Ids(out))?;
+        }
+        let ids = &out[before..];
+        let has_unknown = unigram.unk_id().is_some_and(|unk_id| ids.contains(&unk_id));
+        if has_unknown || !is_first && scratch.unigram.was_close() {
+            out.truncate(begin);
+            return Ok(false);
+        }
+        match is_first {
+            true => scratch.cache.keep(part.as_bytes(), ids),
+            false => scratch.cache.keep_part(part.as_bytes(), ids),
+        }
+    }
+    Ok(true)
 }
 
 /// Appends the ids of one word with its mark.

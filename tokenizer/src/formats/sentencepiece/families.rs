@@ -102,10 +102,10 @@ const FAIRSEQ_HEAD: &[(&str, f64)] = &[("<s>", 0.0), ("<pad>", 0.0), ("</s>", 0.
 const ROBERTA: (&str, &str) = ("$cls $A $sep", "$cls $A $sep $sep $B $sep");
 const BERT: (&str, &str) = ("$cls $A $sep", "$cls $A $sep $B:1 $sep:1");
 
-/// The model as it is.
+/// The model as it is: no tokens but its own.
 pub(super) const PLAIN: Family = Family {
-    classes: &["Reformer"],
-    model_types: &["reformer"],
+    classes: &[],
+    model_types: &[],
     head: &[],
     unused_until: 0,
     dropped: 0,
@@ -120,7 +120,7 @@ pub(super) const PLAIN: Family = Family {
     languages_beyond: "",
     beyond: &[],
     mask_takes_space: false,
-    names: ["<s>", "</s>", "<unk>", "", "", "", ""],
+    names: [""; 7],
 };
 
 /// fairseq's order of the special pieces, before a model whose first three are left out.
@@ -139,7 +139,6 @@ const ALBERT: Family = Family {
 };
 
 const FAMILIES: &[Family] = &[
-    PLAIN,
     ALBERT,
     Family {
         classes: &["Barthez"],
@@ -219,6 +218,12 @@ const FAMILIES: &[Family] = &[
         words: Words::AtWhiteSpace,
         templates: Some(("$A $eos", "$A $B $eos")),
         names: ["", "</s>", "<unk>", "", "<pad>", "", "<mask_2>"],
+        ..PLAIN
+    },
+    Family {
+        classes: &["Reformer"],
+        model_types: &["reformer"],
+        names: ["<s>", "</s>", "<unk>", "", "", "", ""],
         ..PLAIN
     },
     Family {
