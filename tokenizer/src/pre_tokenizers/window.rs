@@ -53,7 +53,8 @@ impl Classes {
                 | (space * SPACE)
                 | (blank * BLANK)
                 | (newline * NEWLINE)
-                | (apostrophe * APOSTROPHE);
+                | (apostrophe * APOSTROPHE)
+                | (byte & NOT_ASCII);
         }
         let letter = positions(&flags, LETTER);
         let number = positions(&flags, NUMBER);
