@@ -148,7 +148,7 @@ def main():
                               "decoder": None, "model": {"type": "WordLevel", "vocab": words, "unk_token": "[UNK]"}}})
     cases(Tokenizer.from_str(json.dumps(out[-1]["tokenizer"])), 5)
     gpt = json.loads(end_of_word(corpus).to_str())
-    out.append({"tokenizer": gpt})
+    out.append({"tokenizer": json.loads(json.dumps(gpt))})
     cases(Tokenizer.from_str(json.dumps(gpt)), 40)
     gpt["model"]["fuse_unk"] = True
     out.append({"tokenizer": {"model": gpt["model"]}})

@@ -31,7 +31,7 @@ impl Pattern {
         if let Some(scanner) = Scanner::of(expression) {
             return Ok(Pattern::Scanner(scanner));
         }
-        let regex = RegexBuilder::new(expression).oniguruma_mode(true).multi_line(true).build();
+        let regex = RegexBuilder::new(&with_its_words(expression)).oniguruma_mode(true).multi_line(true).build();
         regex.map(|regex| Pattern::Regex(Box::new(regex))).map_err(|error| error.to_string())
     }
 
@@ -72,4 +72,19 @@ impl Pattern {
         }
         Ok(())
     }
+}
+
+/// Spells out what `\w` and `\W` are to Oniguruma: all numbers are of words, the joiners of width zero are not.
+fn with_its_words(expression: &str) -> String {
+    let mut spelled = String::with_capacity(expression.len());
+    let mut chars = expression.chars();
+    while let Some(c) = chars.next() {
+        match (c, if c == '\\' { chars.next() } else { None }) {
+            (_, Some('w')) => spelled.push_str(r"[\p{L}\p{M}\p{N}\p{Pc}]"),
+            (_, Some('W')) => spelled.push_str(r"[^\p{L}\p{M}\p{N}\p{Pc}]"),
+            (_, Some(escaped)) => spelled.extend([c, escaped]),
+            (_, None) => spelled.push(c),
+        }
+    }
+    spelled
 }
