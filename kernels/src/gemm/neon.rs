@@ -24,7 +24,8 @@ unsafe fn tile(t: &Tile) {
 #[target_feature(enable = "neon")]
 unsafe fn rows<const R: usize>(t: &Tile) {
     let mut acc: [[float32x4_t; 4]; R] = [[vdupq_n_f32(0.0); 4]; R];
-    let Prefetch { start, stride, advance, .. } = t.prefetch;
+    let Prefetch { start, stride, advance, lines } = t.prefetch;
+    debug_assert_eq!(lines, 1, "panels are a cache line wide");
     for kk in 0..t.k {
         let fetch = start.wrapping_add(kk % Prefetch::GROUP * stride + kk / Prefetch::GROUP * advance);
         // SAFETY: a hint, which reads nothing and never faults.
