@@ -1,7 +1,7 @@
-//! Every line of the golden file, which the reference wrote, comes out the same here.
+//! Every line of the golden files, which the reference wrote, comes out the same here.
 //!
-//! `tools/reference/tokenizer_goldens.py` writes the file, and writes a longer one when asked to;
-//! `LOQUAT_TOKENIZER_GOLDENS` names another file to compare with.
+//! `tools/reference/tokenizer_goldens.py` and `sentencepiece_goldens.py` write the files; the first writes a longer one when asked
+//! to, and `LOQUAT_TOKENIZER_GOLDENS` names another file to compare with.
 
 use std::path::{Path, PathBuf};
 
@@ -15,9 +15,27 @@ fn repository() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
 }
 
-fn golden_file() -> PathBuf {
-    std::env::var_os("LOQUAT_TOKENIZER_GOLDENS")
-        .map_or_else(|| repository().join("tests/goldens/tokenizer/wordpiece.jsonl"), PathBuf::from)
+fn goldens() -> PathBuf {
+    repository().join("tests/goldens/tokenizer")
+}
+
+fn golden_files() -> Vec<PathBuf> {
+    match std::env::var_os("LOQUAT_TOKENIZER_GOLDENS") {
+        Some(file) => vec![PathBuf::from(file)],
+        None => ["wordpiece.jsonl", "sentencepiece.jsonl"].map(|name| goldens().join(name)).to_vec(),
+    }
+}
+
+/// A folder with a SentencePiece model and a `tokenizer_config.json`, read.
+fn from_sentencepiece_folder(line: &Value) -> Tokenizer {
+    let folder = std::env::temp_dir().join(format!("loquat-tokenizer-goldens-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).expect("a folder");
+    let text = |field: &str| line[field].as_str().expect("a name");
+    std::fs::copy(goldens().join(text("sentencepiece")), folder.join(text("file"))).expect("a copy");
+    std::fs::write(folder.join("tokenizer_config.json"), line["config"].to_string()).expect("a file");
+    let tokenizer = Tokenizer::from_folder(&folder);
+    std::fs::remove_dir_all(&folder).expect("the folder");
+    tokenizer.unwrap_or_else(|error| panic!("{error} in {line}"))
 }
 
 fn base_tokenizer() -> Value {
@@ -170,11 +188,17 @@ fn check_decoding(tokenizer: &Tokenizer, case: &Value) -> Result<(), String> {
 
 #[test]
 fn every_golden_line_is_equal() {
+    for file in golden_files() {
+        every_line_is_equal(&file);
+    }
+}
+
+fn every_line_is_equal(file: &Path) {
     let base = base_tokenizer();
-    let golden = std::fs::read_to_string(golden_file()).expect("the golden file");
+    let golden = std::fs::read_to_string(file).expect("the golden file");
     let mut tokenizer = None;
     let mut patch = Value::Null;
-    let (mut lines, mut failures) = (0, Vec::new());
+    let (mut cases, mut failures) = (0, Vec::new());
     for (number, line) in (1..).zip(golden.lines()) {
         let case: Value = serde_json::from_str(line).expect("a JSON line");
         if let Some(new) = case.get("tokenizer") {
@@ -182,18 +206,24 @@ fn every_golden_line_is_equal() {
             patch = new.clone();
             continue;
         }
+        if case.get("sentencepiece").is_some() {
+            tokenizer = Some(from_sentencepiece_folder(&case));
+            patch = case;
+            continue;
+        }
         let Some(tokenizer) = &tokenizer else {
             continue;
         };
-        lines += 1;
+        cases += case["texts"].as_array().map_or(1, Vec::len);
         let result = match case.get("decode") {
             Some(_) => check_decoding(tokenizer, &case),
             None => check_encodings(tokenizer, &case),
         };
         if let Err(found) = result {
-            failures.push(format!("line {number}, tokenizer {patch}\n  golden {line}\n  {found}"));
+            failures.push(format!("line {number}, tokenizer {patch:.300}\n  golden {line}\n  {found}"));
         }
     }
-    assert!(lines > 1000, "only {lines} cases in the golden file");
-    assert!(failures.is_empty(), "{} of {lines} cases differ:\n{}", failures.len(), failures.join("\n"));
+    let file = file.display();
+    assert!(cases > 1000, "only {cases} cases in {file}");
+    assert!(failures.is_empty(), "{file}: {} lines differ:\n{}", failures.len(), failures.join("\n"));
 }

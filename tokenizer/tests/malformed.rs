@@ -176,3 +176,158 @@ fn a_missing_file_is_named() {
     let error = Tokenizer::from_file(&folder.join("x.json")).expect_err("no file").to_string();
     assert!(error.contains("x.json"), "{error}");
 }
+
+const UNIGRAM: &str = r#"{
+  "normalizer": {"type": "Replace", "pattern": {"String": "a"}, "content": "b"},
+  "pre_tokenizer": {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "always", "split": true},
+  "decoder": {"type": "Sequence", "decoders": [{"type": "Strip", "content": " ", "start": 1, "stop": 1}, {"type": "Fuse"}]},
+  "model": {"type": "Unigram", "unk_id": 0, "byte_fallback": false, "vocab": [["<unk>", 0], ["▁b", -1.5], ["b", -2.5]]}
+}"#;
+
+/// (what to replace, by what, what the message must say)
+const SPOILT_UNIGRAM: &[(&str, &str, &[&str])] = &[
+    (r#""unk_id": 0"#, r#""unk_id": 3"#, &["$.model.unk_id", "3 pieces", "found 3"]),
+    (r#""unk_id": 0"#, r#""unk_id": -1"#, &["$.model", "-1"]),
+    (r#"["b", -2.5]"#, r#"["▁b", -2.5]"#, &["$.model.vocab", "\"▁b\" twice"]),
+    (r#"["b", -2.5]"#, r#"["b", NaN]"#, &["line 5"]),
+    (r#"["b", -2.5]"#, r#"["b", -1e999]"#, &["$.model.vocab", "line 5", "out of range"]),
+    (r#"["b", -2.5]"#, r#"["b"]"#, &["$.model.vocab", "a piece and its score"]),
+    (r#"["b", -2.5]"#, r#"["b", 1, 2]"#, &["$.model.vocab", "line 5"]),
+    (r#"["b", -2.5]"#, r#"{"b": -2.5}"#, &["$.model.vocab", "a piece and its score"]),
+    (r#"[["<unk>", 0], ["▁b", -1.5], ["b", -2.5]]"#, "{}", &["$.model.vocab", "a list of pieces"]),
+    (r#""replacement": "▁""#, r#""replacement": "ab""#, &["$.pre_tokenizer"]),
+    (r#""always""#, r#""often""#, &["$.pre_tokenizer", "often"]),
+    (r#""prepend_scheme": "always""#, r#""prepend_scheme": "always", "add_prefix_space": false"#, &["prepend_scheme"]),
+    (r#""content": " ""#, r#""content": """#, &["$.decoder.decoders[0]"]),
+    (r#"{"type": "Fuse"}"#, r#"{"type": "Weld"}"#, &["$.decoder.decoders[1]", "Weld", "not supported"]),
+    (r#"{"String": "a"}"#, r#"{"Regex": "(a"}"#, &["$.normalizer.pattern", "expression"]),
+    (r#"{"String": "a"}"#, r#"{"Glob": "a"}"#, &["$.normalizer", "Glob"]),
+];
+
+#[test]
+fn every_fault_of_a_unigram_file_is_an_error_that_names_the_place() {
+    assert_eq!(load(UNIGRAM).expect("a good file").vocab_size(), 3);
+    let mut wrong = Vec::new();
+    for (from, to, expected) in SPOILT_UNIGRAM {
+        assert!(UNIGRAM.contains(from), "the file doesn't hold {from}");
+        match load(&UNIGRAM.replacen(from, to, 1)) {
+            Ok(_) => wrong.push(format!("{to}: loads")),
+            Err(error) => {
+                let message = error.to_string();
+                let missing = expected.iter().filter(|part| !message.contains(*part));
+                wrong.extend(missing.map(|part| format!("{to}: no {part:?} in {message:?}")));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn without_an_unknown_token_an_unknown_word_is_an_error() {
+    let tokenizer = load(&UNIGRAM.replacen(r#""unk_id": 0"#, r#""unk_id": null"#, 1)).expect("a good file");
+    let mut ids = vec![7];
+    let error = tokenizer.encode_ids("b c", None, &mut ids).expect_err("c is unknown").to_string();
+    assert!(error.contains("unknown"), "{error}");
+    assert_eq!(ids, [7]);
+    assert!(tokenizer.encode("b c", None, &Default::default()).is_err());
+}
+
+#[test]
+fn a_character_map_that_points_outside_itself_is_an_error() {
+    // The trie's size, the trie, the texts: a root whose child for `b` has a value.
+    let unit = |offset: u32, leaf: u32, label: u32| (offset << 10 | leaf << 8 | label).to_le_bytes();
+    let map = |size: u32, value: u32, texts: &[u8]| {
+        let mut units = vec![[0; 4]; 256];
+        units[0] = unit(1, 0, 0);
+        units[1 ^ 0x62] = unit(2, 1, 0x62);
+        units[1 ^ 0x62 ^ 2] = (value | 1 << 31).to_le_bytes();
+        [&size.to_le_bytes()[..], units.as_flattened(), texts].concat()
+    };
+    let load_map = |map: &[u8]| {
+        let alphabet = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+        let six = |bytes: &[u8], at: usize| {
+            let bits = bytes.iter().fold(0u32, |bits, &byte| bits << 8 | u32::from(byte)) << (8 * (3 - bytes.len()));
+            if at <= bytes.len() { char::from(alphabet[(bits >> (18 - 6 * at) & 63) as usize]) } else { '=' }
+        };
+        let text: String = map.chunks(3).flat_map(|three| (0..4).map(move |at| six(three, at))).collect();
+        let normalizer = format!(r#"{{"type": "Precompiled", "precompiled_charsmap": "{text}"}}"#);
+        load(&UNIGRAM.replacen(r#"{"type": "Replace", "pattern": {"String": "a"}, "content": "b"}"#, &normalizer, 1))
+    };
+    let mut ids = Vec::new();
+    let tokenizer = load_map(&map(1024, 2, b"a\0b c\0")).expect("a good map");
+    tokenizer.encode_ids("b", None, &mut ids).expect("ids");
+    assert_eq!(ids, [1, 0]);
+    let faults: [(&[u8], &str); 6] = [
+        (b"", "0 bytes"),
+        (&map(1024, 7, b"a\0b c\0"), "7"),
+        (&map(4096, 0, b"a\0"), "4096"),
+        (&map(1023, 0, b"a\0"), "1023"),
+        (&map(0, 0, b"a\0"), "0"),
+        (&map(1024, 0, b"a\xFF\0"), "UTF-8"),
+    ];
+    for (map, expected) in faults {
+        let error = load_map(map).expect_err(expected).to_string();
+        assert!(error.contains("$.normalizer.precompiled_charsmap") && error.contains(expected), "{error}");
+    }
+    let error =
+        load(&UNIGRAM.replacen(r#""type": "Replace""#, r#""type": "Precompiled", "precompiled_charsmap": "a-b=""#, 1));
+    let error = error.expect_err("not base64").to_string();
+    assert!(error.contains("base64") && error.contains("0x2D"), "{error}");
+}
+
+/// A model of three pieces.
+fn sentencepiece() -> Vec<u8> {
+    let piece = |text: &str, score: f32, kind: u8| {
+        let fields =
+            [&[0x0A, text.len() as u8][..], text.as_bytes(), &[0x15], &score.to_le_bytes(), &[0x18, kind]].concat();
+        [&[0x0A, fields.len() as u8][..], &fields].concat()
+    };
+    let trainer = [0x12, 2, 0x18, 1];
+    let normalizer = [0x1A, 2, 0x18, 1];
+    [&piece("<unk>", 0.0, 2)[..], &piece("▁b", -1.5, 1), &piece("b", -2.5, 1), &trainer, &normalizer].concat()
+}
+
+#[test]
+fn a_sentencepiece_model_cut_or_spoilt_anywhere_is_no_panic() {
+    let good = sentencepiece();
+    let mut ids = Vec::new();
+    let tokenizer = Tokenizer::from_sentencepiece("m.model", &good).expect("a good model");
+    tokenizer.encode_ids("bb", None, &mut ids).expect("ids");
+    assert_eq!(ids, [1, 2]);
+    for end in 0..good.len() {
+        if let Err(error) = Tokenizer::from_sentencepiece("m.model", &good[..end]) {
+            assert!(error.to_string().contains("m.model"), "{error}");
+        }
+    }
+    for at in 0..good.len() {
+        for byte in 0..=u8::MAX {
+            let mut spoilt = good.clone();
+            spoilt[at] = byte;
+            if let Ok(tokenizer) = Tokenizer::from_sentencepiece("m.model", &spoilt) {
+                let _ = tokenizer.encode("b ab", None, &Default::default());
+            }
+        }
+    }
+}
+
+#[test]
+fn faults_of_a_sentencepiece_model_are_located() {
+    let good = sentencepiece();
+    let spoilt = |from: &[u8], to: &[u8]| {
+        let at = good.windows(from.len()).position(|window| window == from).expect("what is to be spoilt");
+        let spoilt = [&good[..at], to, &good[at + from.len()..]].concat();
+        Tokenizer::from_sentencepiece("m.model", &spoilt).expect_err("spoilt").to_string()
+    };
+    let cases: [(&[u8], &[u8], &[&str]); 4] = [
+        (&(-1.5f32).to_le_bytes(), &f32::NAN.to_le_bytes(), &["byte 25", "finite", "NaN"]),
+        (b"<unk>", b"<\xFFnk>", &["byte 5", "UTF-8", "0xFF"]),
+        (&[0x12, 2, 0x18, 1], &[0x12, 2, 0x18, 3], &["type 1 (unigram)", "found 3"]),
+        (&[0x1A, 2, 0x18, 1], &[0x1A, 0x7F, 0x18, 1], &["as many bytes"]),
+    ];
+    for (from, to, expected) in cases {
+        let error = spoilt(from, to);
+        let missing: Vec<_> = expected.iter().filter(|part| !error.contains(**part)).collect();
+        assert!(error.contains("m.model") && missing.is_empty(), "{missing:?} not in {error}");
+    }
+    assert!(Tokenizer::from_sentencepiece("m.model", b"").is_err());
+}
