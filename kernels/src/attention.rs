@@ -9,7 +9,7 @@ use pulp::{Simd, WithSimd};
 use crate::{
     Cpu, Exec, KernelError, MatMut, MatRef,
     error::expect_eq,
-    gemm::{MicroKernel, Prefetch, ScratchTile, Tile, kernel_for, split_rows},
+    gemm::{Arithmetic, MicroKernel, Prefetch, ScratchTile, Tile, kernel_for, split_rows},
     softmax,
     transpose::transpose,
     view::SharedMat,
@@ -41,7 +41,8 @@ const COPIED_VALUES: usize = 256;
 /// If the number overflows.
 pub fn scratch_len(cpu: &Cpu, spec: &AttentionSpec, max_kv: usize, workers: usize) -> Result<usize, KernelError> {
     let too_large = KernelError::TooLarge { what: "attention scratch", rows: workers, cols: max_kv };
-    let layout = Layout::new(kernel_for(cpu, spec.head_dim), spec, max_kv).ok_or_else(|| too_large.clone())?;
+    let layout =
+        Layout::new(kernel_for(cpu, Arithmetic::F32, spec.head_dim), spec, max_kv).ok_or_else(|| too_large.clone())?;
     layout.len.checked_mul(workers).ok_or(too_large)
 }
 
@@ -76,7 +77,7 @@ pub fn attention(
     let max_q = validate_lengths(cu_q, q.rows())?;
     let max_kv = validate_lengths(cu_kv, k.rows())?;
     expect_eq("sequences of the keys", cu_kv.len(), cu_q.len())?;
-    let kernel = kernel_for(cpu, spec.head_dim);
+    let kernel = kernel_for(cpu, Arithmetic::F32, spec.head_dim);
     let workers = exec.workers();
     let needed = scratch_len(cpu, spec, max_kv, workers)?;
     if scratch.len() < needed {

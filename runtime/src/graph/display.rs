@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use loquat_kernels::Arithmetic;
+
 use super::{Graph, Op, Param, ParamId};
 
 impl fmt::Display for Param {
@@ -48,6 +50,9 @@ impl Graph {
             }
             Op::Linear(linear) => {
                 write!(f, " {}", param(linear.weight))?;
+                if linear.arithmetic != Arithmetic::F32 {
+                    write!(f, " in {}", linear.arithmetic.name())?;
+                }
                 if linear.bias.is_some() {
                     f.write_str(" + bias")?;
                 }

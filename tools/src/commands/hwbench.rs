@@ -175,6 +175,7 @@ fn measure_gemm(cpu: &Cpu, m: usize, k: usize, n: usize, budget: Duration) -> Re
     let lhs: Vec<f32> = (0..m * k).map(|i| (i % 61) as f32 / 61.0 - 0.5).collect();
     let bias = vec![0.5f32; n];
     let mut out = vec![0.0f32; m * n];
+    let mut scratch = vec![0.0f32; scratch_len(&rhs, m, 1).map_err(failed)?];
     let epilogue = Epilogue { bias: Some(&bias), ..Epilogue::default() };
     let flop = 2.0 * m as f64 * k as f64 * n as f64;
     let mut result = Ok(());
@@ -185,7 +186,7 @@ fn measure_gemm(cpu: &Cpu, m: usize, k: usize, n: usize, budget: Duration) -> Re
         let own = rate(|| {
             let mut run = || {
                 let (lhs, out) = (MatRef::new(&lhs, m, k, k)?, MatMut::new(&mut out, m, n, n)?);
-                gemm(cpu, Exec::Serial, lhs, &rhs, &epilogue, out)
+                gemm(cpu, Exec::Serial, lhs, &rhs, &epilogue, &mut scratch, out)
             };
             if let Err(error) = run() {
                 result = Err(failed(error));
