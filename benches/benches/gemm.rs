@@ -71,7 +71,7 @@ impl Product {
         let lhs = MatRef::new(&self.lhs, m, k, self.strides.0).expect("shape");
         let out = MatMut::new(&mut self.out, m, n, self.strides.1).expect("shape");
         let epilogue = Epilogue { bias: Some(&self.bias), ..Epilogue::default() };
-        gemm(&self.cpu, Exec::Serial, lhs, &self.rhs, &epilogue, out).expect("shape");
+        gemm(&self.cpu, Exec::Serial, lhs, &self.rhs, &epilogue, &mut self.scratch, out).expect("shape");
     }
 
     /// Minimum, median and maximum share of the peak over alternating rounds.

@@ -43,12 +43,7 @@ impl<'a> Params<'a> {
 
     /// Packs the weights of all linear layers; one that several layers share is packed once for each arithmetic. Each is converted row by row,
     /// without a copy in between.
-    pub(super) fn packed(
-        &self,
-        graph: &Graph,
-        cpu: &Cpu,
-        exec: Exec<'_>,
-    ) -> Result<PackedWeights, KernelError> {
+    pub(super) fn packed(&self, graph: &Graph, cpu: &Cpu, exec: Exec<'_>) -> Result<PackedWeights, KernelError> {
         let mut keys: Vec<(ParamId, Arithmetic)> = Vec::new();
         for node in graph.nodes() {
             if let Op::Linear(linear) = &node.op

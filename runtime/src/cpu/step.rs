@@ -65,12 +65,7 @@ impl StepNorm {
 
 impl Step {
     /// `f32`s of scratch that the step needs for a batch.
-    pub(super) fn scratch_len(
-        &self,
-        cpu: &Cpu,
-        batch: BatchView<'_>,
-        workers: usize,
-    ) -> Result<usize, KernelError> {
+    pub(super) fn scratch_len(&self, cpu: &Cpu, batch: BatchView<'_>, workers: usize) -> Result<usize, KernelError> {
         let rows = match self.out.rows {
             Rows::Tokens => batch.tokens(),
             Rows::Sequences => batch.sequences(),
