@@ -72,7 +72,7 @@ pub(super) fn gemm(
     let kernel = rhs.kernel();
     let (TileFn::Coded { offset, .. }, Some(layout)) = (kernel.tile, Layout::new(kernel, rows, rhs.k(), workers))
     else {
-        return Ok(());
+        unreachable!("the kernel reads codes, and the layout has a length");
     };
     let (coded, accumulators) = scratch.split_at_mut(layout.rows_len);
     let coded_rows = rows + kernel.mr;
