@@ -35,12 +35,12 @@ impl Arithmetic {
     }
 
     /// Coded values that one value becomes.
-    pub(super) fn parts(self) -> usize {
+    pub(crate) fn parts(self) -> usize {
         if self == Arithmetic::Bf16x3 { 2 } else { 1 }
     }
 
     /// Words of 32 bits that a row of `k` values takes in coded form.
-    pub(super) fn words(self, k: usize) -> usize {
+    pub(crate) fn words(self, k: usize) -> usize {
         match self {
             Arithmetic::F32 => k,
             Arithmetic::Bf16 => k.div_ceil(32) * TILE_WORDS,
@@ -56,7 +56,7 @@ impl Arithmetic {
 }
 
 /// Words in a tile's row of 64 bytes, which all coded rows are made of.
-pub(super) const TILE_WORDS: usize = 16;
+pub(crate) const TILE_WORDS: usize = 16;
 
 /// Writes a row in coded form, zeros behind its end: `words` is [`Arithmetic::words`] long. Gives the factor that the codes are to be
 /// multiplied with, 1 where there is none.
@@ -64,7 +64,7 @@ pub(super) const TILE_WORDS: usize = 16;
 /// * `Bf16`: two values a word, the first in the lower half.
 /// * `Bf16x3`: the same by turns, 16 words of high parts and the 16 of the corresponding low ones.
 /// * `Int8`: four values a word, the first in the lowest byte.
-pub(super) fn encode(cpu: &Cpu, arithmetic: Arithmetic, values: &[f32], words: &mut [u32]) -> f32 {
+pub(crate) fn encode(cpu: &Cpu, arithmetic: Arithmetic, values: &[f32], words: &mut [u32]) -> f32 {
     debug_assert_eq!(words.len(), arithmetic.words(values.len()));
     match arithmetic {
         Arithmetic::F32 => {
@@ -110,6 +110,13 @@ fn encode_by(values: &[f32], words: &mut [u32], parts: usize, round: impl Fn(f32
     }
 }
 
+/// A value as two `bf16`, the high part and the low one, in the lower halves of words.
+#[inline(always)]
+pub(crate) fn encode_one(value: f32) -> [u32; 2] {
+    let high = reference::bf16(value);
+    [u32::from(high), u32::from(reference::bf16(value - f32::from_bits(u32::from(high) << 16)))]
+}
+
 struct EncodeInt8<'a> {
     values: &'a [f32],
     words: &'a mut [u32],
@@ -142,16 +149,12 @@ impl pulp::WithSimd for EncodeInt8<'_> {
 /// The conversions, written so that they are plainly right.
 pub(super) mod reference {
     /// The nearest `bf16`, ties to even; what is too small for a normal number is zero, as the instructions have it.
+    #[inline(always)]
     pub(in super::super) fn bf16(value: f32) -> u16 {
         let bits = value.to_bits();
-        if value.is_nan() {
-            return (bits >> 16) as u16 | 0x40;
-        }
-        if bits & 0x7F80_0000 == 0 {
-            return (bits >> 16) as u16 & 0x8000;
-        }
-        let even = bits >> 16 & 1;
-        ((bits + 0x7FFF + even) >> 16) as u16
+        let rounded = (bits.wrapping_add(0x7FFF + (bits >> 16 & 1)) >> 16) as u16;
+        let number = if bits & 0x7F80_0000 == 0 { (bits >> 16) as u16 & 0x8000 } else { rounded };
+        if value.is_nan() { (bits >> 16) as u16 | 0x40 } else { number }
     }
 }
 

@@ -65,7 +65,7 @@ impl Prefetch {
 
 /// One tile of a product of coded operands, or a part of its reduction. See [`Arithmetic`] for the codes.
 #[derive(Clone, Copy)]
-pub(super) struct CodedTile {
+pub(crate) struct CodedTile {
     /// Rows to compute, `1 ..= mr`.
     pub rows: usize,
     /// Steps of the reduction: a step is 64 bytes of a row, or of each part of it.
@@ -91,7 +91,7 @@ pub(super) struct CodedTile {
 /// The machine has what the kernel needs; `1 <= rows <= mr`; the addresses are valid for what [`Tile`] and [`CodedTile`] say. A function
 /// for coded operands runs between `enter` and `leave`, on one thread.
 #[derive(Clone, Copy)]
-pub(super) enum TileFn {
+pub(crate) enum TileFn {
     /// Reads `f32` rows where they lie, and panels of `f32`.
     InPlace(unsafe fn(&Tile)),
     /// Reads rows and panels in coded form.
@@ -119,7 +119,7 @@ pub struct MicroKernel {
     pub mr: usize,
     /// Columns of a tile and width of a right-hand panel.
     pub nr: usize,
-    pub(super) tile: TileFn,
+    pub(crate) tile: TileFn,
 }
 
 impl MicroKernel {

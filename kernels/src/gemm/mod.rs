@@ -31,9 +31,8 @@ pub use epilogue::Epilogue;
 pub use microkernel::{MICROKERNELS, MicroKernel, kernel_for, kernels_of};
 pub use pack::{PackedRhs, RhsShape};
 
-pub(crate) use microkernel::{Prefetch, ScratchTile, Tile, split_rows};
-
-use microkernel::TileFn;
+pub(crate) use arithmetic::{TILE_WORDS, encode, encode_one};
+pub(crate) use microkernel::{CodedTile, Prefetch, ScratchTile, Tile, TileFn, split_rows};
 
 use crate::{Cpu, Exec, KernelError, MatMut, MatRef, error::expect_eq, view::SharedMat};
 

@@ -1,6 +1,6 @@
 //! What a step takes: floating-point operations, memory traffic, and which kernel does it.
 
-use loquat_kernels::{Arithmetic, Cpu};
+use loquat_kernels::Cpu;
 
 use super::step::{Step, StepKind};
 use crate::{batch::BatchView, graph::Rows};
@@ -78,7 +78,7 @@ impl Step {
             StepKind::Embed { norm: Some(_), .. } => row_wise("embed + layer_norm"),
             StepKind::Embed { norm: None, .. } => row_wise("embed"),
             StepKind::Attention { spec, .. } => {
-                format!("{} attention", loquat_kernels::gemm::kernel_for(cpu, Arithmetic::F32, spec.head_dim).name)
+                format!("{} attention", spec.kernel(cpu).name)
             }
             StepKind::LayerNorm(_) => row_wise("layer_norm"),
             StepKind::AddNorm(_) => row_wise("add_layer_norm"),

@@ -69,6 +69,9 @@ impl Graph {
             Op::Attention(attention) => {
                 let spec = &attention.spec;
                 write!(f, " {} heads of {}", spec.heads, spec.head_dim)?;
+                if spec.arithmetic != Arithmetic::F32 {
+                    write!(f, " in {}", spec.arithmetic.name())?;
+                }
                 if spec.causal {
                     f.write_str(", causal")?;
                 }

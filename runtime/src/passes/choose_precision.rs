@@ -20,13 +20,18 @@ pub(super) fn run(graph: &mut Graph, precision: Precision) -> Report {
     }
     for node in graph.nodes_mut() {
         let width = node.shape.width;
-        let Op::Linear(linear) = &mut node.op else { continue };
-        if width < LEAST_COLUMNS {
-            report.refuse(&node.name, format!("{width} outputs are a head, which stays in f32"));
-        } else {
-            linear.arithmetic = arithmetic;
-            report.apply(&node.name);
+        match &mut node.op {
+            Op::Linear(_) if width < LEAST_COLUMNS => {
+                report.refuse(&node.name, format!("{width} outputs are a head, which stays in f32"));
+                continue;
+            }
+            Op::Linear(linear) => linear.arithmetic = arithmetic,
+            // Probabilities don't have the even spread that bytes with one scale a row are good for.
+            Op::Attention(attention) if arithmetic == Arithmetic::Int8 => attention.spec.arithmetic = Arithmetic::Bf16,
+            Op::Attention(attention) => attention.spec.arithmetic = arithmetic,
+            _ => continue,
         }
+        report.apply(&node.name);
     }
     report
 }
