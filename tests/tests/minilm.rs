@@ -119,12 +119,12 @@ fn every_precision_keeps_its_tolerance_and_the_order_of_retrieval() {
         (0..embeddings.len()).map(rank).collect()
     };
     let limits = [
-        (Precision::Bf16x3, 1e-4, 0.9999, 0.99),
-        (Precision::Bf16, 2e-2, 0.999, 0.95),
-        (Precision::Int8, 5e-2, 0.995, 0.9),
+        (Precision::Bf16x3, 1e-5, [0.99999; 2], 0.99),
+        (Precision::Bf16, 5e-3, [0.9999; 2], 0.95),
+        (Precision::Int8, 3e-2, [0.995, 0.99], 0.9),
     ];
     println!("{:<8} {:>10} {:>10} {:>10} {:>8} {:>8}", "", "max error", "mean cos", "least cos", "top 1", "top 5");
-    for (precision, tolerance, least_cosine, least_overlap) in limits {
+    for (precision, tolerance, [mean_cosine, least_cosine], least_overlap) in limits {
         let model = SentenceEmbeddings::builder().precision(precision).build().expect("the embedded model is sound");
         let found = model.encode(&texts).expect("golden texts can be encoded");
         let error = found.as_flat().iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
@@ -138,7 +138,11 @@ fn every_precision_keeps_its_tolerance_and_the_order_of_retrieval() {
         let kept = |(a, b): (&Vec<usize>, &Vec<usize>)| a.iter().filter(|other| b.contains(other)).count();
         let overlap = own.iter().zip(&reference).map(kept).sum::<usize>() as f64 / (NEIGHBOURS * own.len()) as f64;
         println!("{precision:<8?} {error:>10.1e} {mean:>10.6} {least:>10.6} {first:>8.3} {overlap:>8.3}");
-        assert!(error <= tolerance && least >= least_cosine, "{precision:?}: error {error:e}, cosine {least}");
+        assert!(error <= tolerance, "{precision:?}: error {error:e}");
+        assert!(
+            mean >= mean_cosine && least >= least_cosine,
+            "{precision:?}: cosine {mean} on average, {least} at least"
+        );
         assert!(first >= least_overlap && overlap >= least_overlap, "{precision:?}: top 1 {first}, top 5 {overlap}");
     }
 }
