@@ -4,12 +4,14 @@
 //! queries tile by tile: scores for the whole key row, softmax in place, and the product with the values, all with the GEMM
 //! microkernel. There is no mask tensor: a sequence's keys are simply those between its two cumulative lengths.
 
+mod coded;
+
 use pulp::{Simd, WithSimd};
 
 use crate::{
     Cpu, Exec, KernelError, MatMut, MatRef,
     error::expect_eq,
-    gemm::{MicroKernel, Prefetch, ScratchTile, Tile, kernel_for, split_rows},
+    gemm::{Arithmetic, MicroKernel, Prefetch, ScratchTile, Tile, TileFn, kernel_for, split_rows},
     softmax,
     transpose::transpose,
     view::SharedMat,
@@ -26,6 +28,19 @@ pub struct AttentionSpec {
     pub scale: f32,
     /// Whether a query sees only keys up to its own position, the last query sitting at the last key.
     pub causal: bool,
+    /// How both products are computed: in `f32`, or, where the level has a kernel for it, in one of the kinds of `bf16`.
+    pub arithmetic: Arithmetic,
+}
+
+impl AttentionSpec {
+    /// The microkernel that computes the products at the level of `cpu`.
+    pub fn kernel(&self, cpu: &Cpu) -> &'static MicroKernel {
+        let arithmetic = match self.arithmetic {
+            Arithmetic::Bf16 | Arithmetic::Bf16x3 => self.arithmetic,
+            _ => Arithmetic::F32,
+        };
+        kernel_for(cpu, arithmetic, self.head_dim)
+    }
 }
 
 /// Queries of one work item where heads alone are too few for the workers: enough to pay for transposing the keys again.
@@ -40,9 +55,13 @@ const COPIED_VALUES: usize = 256;
 /// # Errors
 /// If the number overflows.
 pub fn scratch_len(cpu: &Cpu, spec: &AttentionSpec, max_kv: usize, workers: usize) -> Result<usize, KernelError> {
+    let kernel = spec.kernel(cpu);
+    let len = match kernel.tile {
+        TileFn::InPlace(_) => Layout::new(kernel, spec, max_kv).map(|layout| layout.len),
+        TileFn::Coded { .. } => coded::Layout::new(kernel, spec, max_kv).map(|layout| layout.len),
+    };
     let too_large = KernelError::TooLarge { what: "attention scratch", rows: workers, cols: max_kv };
-    let layout = Layout::new(kernel_for(cpu, spec.head_dim), spec, max_kv).ok_or_else(|| too_large.clone())?;
-    layout.len.checked_mul(workers).ok_or(too_large)
+    len.and_then(|len| len.checked_mul(workers)).ok_or(too_large)
 }
 
 /// Computes `softmax(scale · q kᵀ) v` for every head of every sequence.
@@ -76,20 +95,23 @@ pub fn attention(
     let max_q = validate_lengths(cu_q, q.rows())?;
     let max_kv = validate_lengths(cu_kv, k.rows())?;
     expect_eq("sequences of the keys", cu_kv.len(), cu_q.len())?;
-    let kernel = kernel_for(cpu, spec.head_dim);
+    let kernel = spec.kernel(cpu);
     let workers = exec.workers();
     let needed = scratch_len(cpu, spec, max_kv, workers)?;
     if scratch.len() < needed {
         return Err(KernelError::Shape { what: "attention scratch", expected: needed, found: scratch.len() });
     }
-    let Some(layout) = Layout::new(kernel, spec, max_kv) else {
-        return Ok(());
+    let layout = match kernel.tile {
+        TileFn::InPlace(_) => Layout::new(kernel, spec, max_kv).map(AnyLayout::InPlace),
+        TileFn::Coded { .. } => coded::Layout::new(kernel, spec, max_kv).map(AnyLayout::Coded),
     };
+    let Some(layout) = layout else { return Ok(()) };
+    let own_len = needed / workers;
 
     let sequences = cu_q.len() - 1;
     let heads = sequences * spec.heads;
     let query_blocks = if workers > 1 && heads < 4 * workers { max_q.div_ceil(QUERY_BLOCK) } else { 1 };
-    let scratch = MatMut::new(scratch, workers, layout.len, layout.len)?.shared();
+    let scratch = MatMut::new(scratch, workers, own_len, own_len)?.shared();
     let out = out.shared();
     exec.for_each(heads * query_blocks, &|worker, item| {
         let (head, block) = (item / query_blocks, item % query_blocks);
@@ -112,23 +134,36 @@ pub fn attention(
         }
         // SAFETY: every worker has a row of the scratch for itself.
         let mut own = unsafe { scratch.rows_mut(worker, 1) };
-        cpu.arch().dispatch(Head {
-            cpu,
-            kernel,
-            spec,
-            layout: &layout,
-            q,
-            k,
-            v,
-            out,
-            column,
-            first_query: queries.start + first,
-            queries: count,
-            // How many of the sequence's keys the first query of this block sees, if it is causal.
-            visible: (keys.len() + first + 1).saturating_sub(queries.len()),
-            keys,
-            scratch: own.row_mut(0),
-        });
+        let first_query = queries.start + first;
+        // How many of the sequence's keys the first query of this block sees, if it is causal.
+        let visible = (keys.len() + first + 1).saturating_sub(queries.len());
+        let (queries, scratch) = (count, own.row_mut(0));
+        macro_rules! run {
+            ($head:path, $layout:expr) => {{
+                use $head as Head;
+                let layout = $layout;
+                cpu.arch().dispatch(Head {
+                    cpu,
+                    kernel,
+                    spec,
+                    layout,
+                    q,
+                    k,
+                    v,
+                    out,
+                    column,
+                    first_query,
+                    queries,
+                    visible,
+                    keys,
+                    scratch,
+                })
+            }};
+        }
+        match &layout {
+            AnyLayout::InPlace(layout) => run!(self::Head, layout),
+            AnyLayout::Coded(layout) => run!(coded::Head, layout),
+        }
     });
     Ok(())
 }
@@ -160,6 +195,12 @@ pub(crate) fn validate_lengths(cu: &[u32], rows: usize) -> Result<usize, KernelE
 /// Rows of sequence `i`.
 pub(crate) fn range(cu: &[u32], i: usize) -> std::ops::Range<usize> {
     (cu[i] - cu[0]) as usize..(cu[i + 1] - cu[0]) as usize
+}
+
+/// Where things lie in one worker's scratch, for either kind of kernel.
+enum AnyLayout {
+    InPlace(Layout),
+    Coded(coded::Layout),
 }
 
 /// Where things lie in one worker's scratch.

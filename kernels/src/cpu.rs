@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr, sync::OnceLock};
 
-/// The environment variable that forces a lower level: `scalar`, `avx2`, `avx512` or `neon`.
+/// The environment variable that forces a lower level: `scalar`, `neon`, `avx2`, `avx512`, `avx512vnni` or `amx`.
 pub const LEVEL_VARIABLE: &str = "LOQUAT_CPU";
 
 /// An instruction-set level: a set of features that kernels are written for.
@@ -19,10 +19,14 @@ pub enum Level {
     Avx2,
     /// x86-64 AVX-512 F, BW, CD, DQ and VL (x86-64-v4).
     Avx512,
+    /// The same with VNNI: dot products of bytes.
+    Avx512Vnni,
+    /// The same with BF16 conversions and AMX tiles for `bf16` and bytes.
+    Amx,
 }
 
 impl Level {
-    const ALL: [Level; 4] = [Level::Scalar, Level::Neon, Level::Avx2, Level::Avx512];
+    const ALL: [Level; 6] = [Level::Scalar, Level::Neon, Level::Avx2, Level::Avx512, Level::Avx512Vnni, Level::Amx];
 
     /// The name that [`LEVEL_VARIABLE`] takes.
     pub fn name(self) -> &'static str {
@@ -31,6 +35,8 @@ impl Level {
             Level::Neon => "neon",
             Level::Avx2 => "avx2",
             Level::Avx512 => "avx512",
+            Level::Avx512Vnni => "avx512vnni",
+            Level::Amx => "amx",
         }
     }
 }
@@ -43,7 +49,7 @@ impl fmt::Display for Level {
 
 /// A level name that isn't one.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("unknown CPU level {found:?}: use one of scalar, neon, avx2, avx512")]
+#[error("unknown CPU level {found:?}: use one of scalar, neon, avx2, avx512, avx512vnni, amx")]
 pub struct ParseLevelError {
     /// The name that was given.
     pub found: String,
@@ -73,9 +79,18 @@ impl Features {
     pub const AVX512: Features = Features(1 << 1);
     /// AArch64 Advanced SIMD.
     pub const NEON: Features = Features(1 << 2);
+    /// AVX-512 VNNI.
+    pub const AVX512_VNNI: Features = Features(1 << 3);
+    /// AMX tiles with products of `bf16` and of bytes, and the AVX-512 conversions to `bf16`.
+    pub const AMX: Features = Features(1 << 4);
 
-    const NAMES: [(Features, &'static str); 3] =
-        [(Features::AVX2_FMA, "avx2+fma"), (Features::AVX512, "avx512"), (Features::NEON, "neon")];
+    const NAMES: [(Features, &'static str); 5] = [
+        (Features::AVX2_FMA, "avx2+fma"),
+        (Features::AVX512, "avx512"),
+        (Features::NEON, "neon"),
+        (Features::AVX512_VNNI, "avx512vnni"),
+        (Features::AMX, "amx"),
+    ];
 
     /// Both sets together.
     pub const fn union(self, other: Features) -> Features {
@@ -181,6 +196,14 @@ impl Cpu {
         self.features
     }
 
+    /// The level of the vectors that row-wise kernels use: a level that only adds matrix products has those of the one below.
+    pub fn vector_level(&self) -> Level {
+        match self.level {
+            Level::Avx512Vnni | Level::Amx => Level::Avx512,
+            level => level,
+        }
+    }
+
     /// The same level in the terms of the SIMD library that the row-wise kernels are written in.
     pub(crate) fn arch(&self) -> pulp::Arch {
         self.arch
@@ -208,6 +231,17 @@ fn probe(level: Level) -> Option<Cpu> {
             features: Features::AVX2_FMA.union(Features::AVX512),
             arch: pulp::Arch::V4(v4),
         }),
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx512Vnni => {
+            let cpu = probe(Level::Avx512).filter(|_| is_x86_feature_detected!("avx512vnni"))?;
+            Some(Cpu { level, features: cpu.features.union(Features::AVX512_VNNI), ..cpu })
+        }
+        #[cfg(target_arch = "x86_64")]
+        Level::Amx => {
+            let cpu = probe(Level::Avx512Vnni)
+                .filter(|_| is_x86_feature_detected!("avx512bf16") && crate::amx::is_usable())?;
+            Some(Cpu { level, features: cpu.features.union(Features::AMX), ..cpu })
+        }
         #[cfg(target_arch = "aarch64")]
         Level::Neon => pulp::aarch64::Neon::try_new().map(|neon| Cpu {
             level,
@@ -256,6 +290,14 @@ mod tests {
                 has(Level::Avx512),
                 is_x86_feature_detected!("avx512vl") && is_x86_feature_detected!("avx512dq")
             );
+            assert_eq!(has(Level::Avx512Vnni), has(Level::Avx512) && is_x86_feature_detected!("avx512vnni"));
+            #[cfg(target_os = "linux")]
+            {
+                let flags = std::fs::read_to_string("/proc/cpuinfo").unwrap();
+                let wanted = ["avx512_vnni", "avx512_bf16", "amx_tile", "amx_bf16", "amx_int8"];
+                let all = wanted.iter().all(|flag| flags.split_whitespace().any(|found| found == *flag));
+                assert_eq!(has(Level::Amx), all);
+            }
         }
         #[cfg(target_arch = "aarch64")]
         assert!(Cpu::with_level(Level::Neon).is_ok());

@@ -25,6 +25,7 @@
 //!     MatRef::new(&lhs, 2, 4, 4)?,
 //!     &rhs,
 //!     &Epilogue::default(),
+//!     &mut [],
 //!     MatMut::new(&mut out, 2, 3, 3)?,
 //! )?;
 //! assert_eq!(out, [1.0, 4.0, 10.0, 5.0, 12.0, 26.0]);
@@ -32,6 +33,8 @@
 //! ```
 
 pub mod activation;
+#[cfg(target_arch = "x86_64")]
+mod amx;
 pub mod attention;
 mod buffer;
 mod cpu;
@@ -60,6 +63,6 @@ pub use attention::{AttentionSpec, attention};
 pub use buffer::AlignedBuf;
 pub use cpu::{Cpu, CpuError, Features, LEVEL_VARIABLE, Level, ParseLevelError};
 pub use error::KernelError;
-pub use gemm::{Epilogue, PackedRhs, RhsShape, gemm};
+pub use gemm::{Arithmetic, Epilogue, PackedRhs, RhsShape, gemm};
 pub use team::{Exec, Lease, Team};
 pub use view::{MatMut, MatRef};

@@ -2,7 +2,7 @@
 
 use pulp::{Simd, WithSimd};
 
-use crate::Cpu;
+use crate::{Arithmetic, Cpu, Features};
 
 /// Runs `iterations` rounds of independent fused multiply-adds in registers and returns the floating-point operations done.
 ///
@@ -18,6 +18,92 @@ use crate::Cpu;
 /// ```
 pub fn multiply_adds(cpu: &Cpu, iterations: u64) -> u64 {
     cpu.arch().dispatch(MultiplyAdds(iterations))
+}
+
+/// Runs `iterations` rounds of the instructions that a product in this arithmetic is made of, in registers, and returns the operations
+/// done: multiplications and additions of values as a caller counts them, so that three products of parts are one.
+///
+/// Where the level has no unit for the arithmetic, these are [`multiply_adds`].
+pub fn products(cpu: &Cpu, arithmetic: Arithmetic, iterations: u64) -> u64 {
+    #[cfg(target_arch = "x86_64")]
+    {
+        let amx = cpu.features().contains(Features::AMX);
+        let vnni = cpu.features().contains(Features::AVX512_VNNI);
+        // SAFETY (of all): the level has the unit.
+        match arithmetic {
+            Arithmetic::Bf16 if amx => return unsafe { x86::tiles_of_bf16(iterations) },
+            Arithmetic::Bf16x3 if amx => return unsafe { x86::tiles_of_bf16(iterations) } / 3,
+            Arithmetic::Int8 if amx => return unsafe { x86::tiles_of_bytes(iterations) },
+            Arithmetic::Int8 if vnni => return unsafe { x86::vectors_of_bytes(iterations) },
+            _ => {}
+        }
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = (arithmetic, Features::NONE);
+    multiply_adds(cpu, iterations)
+}
+
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use std::arch::{
+        asm,
+        x86_64::{_mm512_dpbusd_epi32, _mm512_reduce_add_epi32, _mm512_set1_epi32},
+    };
+
+    use crate::amx;
+
+    /// Four tiles accumulate, so that each has finished when its turn comes again.
+    macro_rules! tiles {
+        ($name:ident, $instruction:literal, $terms:literal) => {
+            /// # Safety
+            /// [`amx::is_usable`] has said yes.
+            pub(super) unsafe fn $name(iterations: u64) -> u64 {
+                // SAFETY: the caller's; the tiles are configured, and no memory is touched.
+                unsafe {
+                    amx::configure();
+                    asm!(
+                        "tilezero tmm0",
+                        "tilezero tmm1",
+                        "tilezero tmm2",
+                        "tilezero tmm3",
+                        "tilezero tmm4",
+                        "tilezero tmm5",
+                        "tilezero tmm6",
+                        "tilezero tmm7",
+                        options(nomem, nostack, preserves_flags)
+                    );
+                    for _ in 0..iterations {
+                        asm!(
+                            concat!($instruction, " tmm0, tmm4, tmm6"),
+                            concat!($instruction, " tmm1, tmm4, tmm7"),
+                            concat!($instruction, " tmm2, tmm5, tmm6"),
+                            concat!($instruction, " tmm3, tmm5, tmm7"),
+                            options(nomem, nostack, preserves_flags)
+                        );
+                    }
+                    amx::release();
+                }
+                iterations * 4 * 2 * 16 * 16 * $terms
+            }
+        };
+    }
+
+    tiles!(tiles_of_bf16, "tdpbf16ps", 32);
+    tiles!(tiles_of_bytes, "tdpbssd", 64);
+
+    #[target_feature(enable = "avx512f,avx512vnni")]
+    pub(super) fn vectors_of_bytes(iterations: u64) -> u64 {
+        const CHAINS: usize = 12;
+        let ones = _mm512_set1_epi32(std::hint::black_box(0x0101_0101));
+        let mut acc = [_mm512_set1_epi32(0); CHAINS];
+        for _ in 0..iterations {
+            for acc in &mut acc {
+                *acc = _mm512_dpbusd_epi32(*acc, ones, ones);
+            }
+        }
+        std::hint::black_box(acc.map(|acc| _mm512_reduce_add_epi32(acc)));
+        iterations * 2 * (CHAINS * 64) as u64
+    }
 }
 
 struct MultiplyAdds(u64);
@@ -87,6 +173,9 @@ mod tests {
                 assert_eq!(read(&cpu, &vec![1.0; len]), len as f32, "{}", cpu.level());
             }
             assert!(multiply_adds(&cpu, 3) >= 3 * 2 * 12);
+            for arithmetic in [Arithmetic::F32, Arithmetic::Bf16x3, Arithmetic::Bf16, Arithmetic::Int8] {
+                assert!(products(&cpu, arithmetic, 3) >= 3 * 2 * 12, "{} {arithmetic:?}", cpu.level());
+            }
         }
     }
 }

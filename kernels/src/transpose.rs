@@ -12,7 +12,7 @@ pub(crate) fn transpose(cpu: &Cpu, source: MatRef<'_>, target: &mut [f32], strid
         return;
     }
     assert!(rows <= stride && (cols - 1) * stride + rows <= target.len(), "{rows} x {cols} into {}", target.len());
-    let (block_rows, block_cols) = match cpu.level() {
+    let (block_rows, block_cols) = match cpu.vector_level() {
         #[cfg(target_arch = "x86_64")]
         crate::Level::Avx512 => {
             blocks(source, 16, |row, col, from| {

@@ -1,7 +1,7 @@
 //! Pieces that encoders share.
 
 use loquat_runtime::{
-    Activation, AttentionSpec,
+    Activation, Arithmetic, AttentionSpec,
     graph::{GraphBuilder, GraphError, NodeId},
 };
 
@@ -26,7 +26,13 @@ pub(crate) fn self_attention(
     let width = builder.shape(x).width;
     let [q, k, v] = projections.map(|module| linear(builder, x, module, width));
     let head_dim = width / heads;
-    let spec = AttentionSpec { heads, head_dim, scale: 1.0 / (head_dim as f32).sqrt(), causal: false };
+    let spec = AttentionSpec {
+        heads,
+        head_dim,
+        scale: 1.0 / (head_dim as f32).sqrt(),
+        causal: false,
+        arithmetic: Arithmetic::F32,
+    };
     builder.attention(name, q?, k?, v?, spec)
 }
 

@@ -51,7 +51,7 @@ pub mod weights;
 pub use batch::{Batch, BatchError, BatchView};
 pub use cpu::RunError;
 pub use inspect::{Inspection, Stage};
-pub use loquat_kernels::{Activation, AttentionSpec, Level, pooling::Pooling};
+pub use loquat_kernels::{Activation, Arithmetic, AttentionSpec, Level, pooling::Pooling};
 pub use options::{Options, Parallel, Precision};
 pub use outputs::{Outputs, Tensor};
 pub use profile::{Profile, StepProfile};

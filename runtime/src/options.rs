@@ -2,7 +2,7 @@
 
 use std::num::NonZeroUsize;
 
-use loquat_kernels::Level;
+use loquat_kernels::{Arithmetic, Level};
 
 /// How a [`Session`](crate::Session) runs. None of it but the precision and the level changes results.
 ///
@@ -50,9 +50,28 @@ impl Default for Options {
 pub enum Precision {
     /// `highest`: `f32` multiply-adds.
     F32,
+    /// `high`: each value as the sum of two `bf16`, three products of these. Errors are near those of `f32`, a product's about 2⁻¹⁶ of its
+    /// terms; several times as fast where the machine has AMX, and the same as [`F32`](Precision::F32) where it hasn't.
+    Bf16x3,
+    /// `medium`: weights and activations rounded to `bf16`, sums in `f32`. Without AMX the same as [`F32`](Precision::F32).
+    Bf16,
+    /// Weights and activations rounded to bytes, with a scale for each column of weights and each row of activations; sums are exact.
+    Int8,
     /// The fastest way that stays within `f32` tolerances on this machine. Today that is [`Precision::F32`] everywhere.
     #[default]
     Auto,
+}
+
+impl Precision {
+    /// The arithmetic that is asked for.
+    pub(crate) fn arithmetic(self) -> Arithmetic {
+        match self {
+            Precision::F32 | Precision::Auto => Arithmetic::F32,
+            Precision::Bf16x3 => Arithmetic::Bf16x3,
+            Precision::Bf16 => Arithmetic::Bf16,
+            Precision::Int8 => Arithmetic::Int8,
+        }
+    }
 }
 
 /// How a batch is spread over the threads. The results are the same, bit for bit.

@@ -286,7 +286,7 @@ fn optimise(graph: Graph, options: &Options) -> Result<(Graph, Vec<Stage>), Sess
     graph.verify()?;
     let mut stages = vec![Stage { pass: None, report: Default::default(), graph: graph.clone() }];
     for pass in PASSES.iter().filter(|pass| !options.disabled_passes.iter().any(|name| pass.name == name)) {
-        let report = pass.run(&mut graph)?;
+        let report = pass.run(&mut graph, options.precision)?;
         stages.push(Stage { pass: Some(pass.name), report, graph: graph.clone() });
     }
     Ok((graph, stages))

@@ -13,7 +13,7 @@ use std::{
 
 use loquat_kernels::{Cpu, Exec, Team};
 use loquat_runtime::{
-    Options, Session,
+    Options, Precision, Session,
     cpu::{Arena, Program},
 };
 use tiny::AWKWARD;
@@ -42,15 +42,18 @@ static ALLOCATOR: Counting = Counting;
 #[test]
 fn a_warm_run_allocates_nothing() {
     let weights = Arc::new(AWKWARD.weights());
-    let options = Options { threads: NonZeroUsize::new(1), ..Options::default() };
-    let session = Session::new(AWKWARD.graph(), Arc::clone(&weights), &options).unwrap();
-    let graph = session.inspect().graph().unwrap().clone();
+    let graph = |precision| {
+        let options = Options { threads: NonZeroUsize::new(1), precision, ..Options::default() };
+        let session = Session::new(AWKWARD.graph(), Arc::clone(&weights), &options).unwrap();
+        session.inspect().graph().unwrap().clone()
+    };
+    let precisions = [Precision::F32, Precision::Bf16x3, Precision::Bf16, Precision::Int8];
     let team = Team::new(NonZeroUsize::new(3).unwrap()).unwrap();
     let lease = team.lease_blocking();
     // A thread allocates when it starts, which may be late on a busy machine; after a job all of them have started.
     lease.run(&|_| {});
-    for cpu in Cpu::available() {
-        let program = Program::new(&graph, Arc::clone(&weights), cpu, Exec::Serial).unwrap();
+    for (cpu, precision) in Cpu::available().into_iter().flat_map(|cpu| precisions.map(|each| (cpu, each))) {
+        let program = Program::new(&graph(precision), Arc::clone(&weights), cpu, Exec::Serial).unwrap();
         let large = AWKWARD.batch(&[30, 4, 17, 1, 55]);
         let small = AWKWARD.batch(&[9, 2, 40]);
         for (name, exec) in [("serial", Exec::Serial), ("team", Exec::Team(&lease))] {
@@ -68,7 +71,7 @@ fn a_warm_run_allocates_nothing() {
                 program.run(view, &mut arena, exec, &mut outputs).unwrap();
                 let count = ALLOCATIONS.load(Ordering::Relaxed) - before;
                 // The first run shows that the counter counts.
-                assert_eq!(count > 0, cold, "{} {name} {case}: {count} allocations", cpu.level());
+                assert_eq!(count > 0, cold, "{} {precision:?} {name} {case}: {count} allocations", cpu.level());
                 assert!(memory.iter().flatten().any(|value| *value != 0.0));
             }
         }

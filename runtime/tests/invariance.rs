@@ -4,11 +4,18 @@ mod tiny;
 
 use std::num::NonZeroUsize;
 
-use loquat_runtime::{Batch, Options, Outputs, Parallel, Session};
+use loquat_runtime::{Batch, Options, Outputs, Parallel, Precision, Session};
 use tiny::{AWKWARD, EVEN, Tiny, bits};
 
+const PRECISIONS: [Precision; 4] = [Precision::F32, Precision::Bf16x3, Precision::Bf16, Precision::Int8];
+
 fn session(tiny: &Tiny, threads: usize, parallel: Parallel, shard_tokens: usize) -> Session {
-    let options = Options { threads: NonZeroUsize::new(threads), parallel, shard_tokens, ..Options::default() };
+    session_in(Precision::F32, tiny, threads, parallel, shard_tokens)
+}
+
+fn session_in(precision: Precision, tiny: &Tiny, threads: usize, parallel: Parallel, shard_tokens: usize) -> Session {
+    let threads = NonZeroUsize::new(threads);
+    let options = Options { precision, threads, parallel, shard_tokens, ..Options::default() };
     Session::new(tiny.graph(), tiny.weights(), &options).unwrap()
 }
 
@@ -21,8 +28,8 @@ fn ragged_batch_equals_each_sequence_alone() {
     for tiny in [AWKWARD, EVEN] {
         let batch = tiny.batch(&[7, 1, 33, 64, 16, 2, 65, 48]);
         let view = batch.view();
-        for threads in [1, 3] {
-            let session = session(&tiny, threads, Parallel::Auto, 256);
+        for (threads, precision) in [1, 3].into_iter().flat_map(|threads| PRECISIONS.map(|each| (threads, each))) {
+            let session = session_in(precision, &tiny, threads, Parallel::Auto, 256);
             let together = session.run(&batch).unwrap();
             for sequence in 0..batch.sequences() {
                 let range = view.token_range(sequence);
@@ -33,7 +40,7 @@ fn ragged_batch_equals_each_sequence_alone() {
                     let whole = together.get(name).unwrap();
                     let rows = if name == "hidden" { range.clone() } else { sequence..sequence + 1 };
                     let found: Vec<f32> = rows.flat_map(|row| whole.row(row).to_vec()).collect();
-                    assert_eq!(bits(&found), bits(&tensor.data), "{tiny:?} sequence {sequence} {name}");
+                    assert_eq!(bits(&found), bits(&tensor.data), "{precision:?} {tiny:?} sequence {sequence} {name}");
                 }
             }
         }
@@ -56,6 +63,24 @@ fn threads_modes_and_shards_change_no_bit() {
                     );
                 }
             }
+        }
+    }
+}
+
+/// Peers lose this with quantised activations: their scales are those of a whole batch.
+#[test]
+fn threads_modes_and_shards_change_no_bit_in_any_precision() {
+    for (tiny, precision) in [AWKWARD, EVEN].into_iter().flat_map(|tiny| PRECISIONS.map(|each| (tiny, each))) {
+        let batch = tiny.batch(&[5, 40, 3, 3, 17, 1, 1, 28, 66, 30, 2, 9]);
+        let expected = session_in(precision, &tiny, 1, Parallel::Auto, usize::MAX).run(&batch).unwrap();
+        for (threads, parallel, shard_tokens) in
+            [(1, Parallel::Auto, 7), (2, Parallel::Team, 64), (3, Parallel::Sharded, 1), (3, Parallel::Team, 256)]
+        {
+            let outputs = session_in(precision, &tiny, threads, parallel, shard_tokens).run(&batch).unwrap();
+            assert!(
+                all_bits(&outputs) == all_bits(&expected),
+                "{precision:?}, {threads} threads, {parallel:?}, {shard_tokens} tokens a shard"
+            );
         }
     }
 }

@@ -2,7 +2,7 @@
 
 mod tiny;
 
-use loquat_runtime::{Level, Options, Session, Weights};
+use loquat_runtime::{Level, Options, Precision, Session, Weights};
 use safetensors::Dtype;
 use tiny::{AWKWARD, EVEN, Tensors, Tiny};
 
@@ -13,13 +13,18 @@ fn levels() -> Vec<Level> {
     loquat_kernels::Cpu::available().iter().map(|cpu| cpu.level()).collect()
 }
 
-fn options(level: Level) -> Options {
-    Options { level: Some(level), threads: std::num::NonZeroUsize::new(2), ..Options::default() }
+fn options(level: Level, precision: Precision) -> Options {
+    let threads = std::num::NonZeroUsize::new(2);
+    Options { level: Some(level), precision, threads, ..Options::default() }
 }
 
 /// Largest error of the hidden states of a batch.
 fn error_of(tiny: &Tiny, tensors: &Tensors, weights: Weights, level: Level) -> f64 {
-    let session = Session::new(tiny.graph(), weights, &options(level)).unwrap();
+    error_in(Precision::F32, tiny, tensors, weights, level)
+}
+
+fn error_in(precision: Precision, tiny: &Tiny, tensors: &Tensors, weights: Weights, level: Level) -> f64 {
+    let session = Session::new(tiny.graph(), weights, &options(level, precision)).unwrap();
     let batch = tiny.batch(&[1, 17, 5, 32, 2, 63]);
     let outputs = session.run(&batch).unwrap();
     let hidden = outputs.get("hidden").unwrap();
@@ -47,6 +52,30 @@ fn every_level_computes_what_the_reference_does() {
             let error = error_of(&tiny, &tiny.tensors(), tiny.weights(), level);
             if error > TOLERANCE {
                 failures.push(format!("{level} {tiny:?}: {error:e}"));
+            }
+        }
+    }
+    assert!(failures.is_empty(), "{failures:#?}");
+}
+
+/// Errors of hidden states of order 1 after two layers: what coding the operands costs, in units of the code's last bit, a few times
+/// over. A level without the unit computes in `f32`, and is then held to that.
+#[test]
+fn every_precision_stays_within_its_tolerance() {
+    let mut failures = Vec::new();
+    for level in levels() {
+        for (precision, tolerance) in [(Precision::Bf16x3, 1e-4), (Precision::Bf16, 4e-2), (Precision::Int8, 1e-1)] {
+            let has_unit = precision == Precision::Int8 || level == Level::Amx;
+            for tiny in [AWKWARD, EVEN] {
+                let error = error_in(precision, &tiny, &tiny.tensors(), tiny.weights(), level);
+                println!("{level} {precision:?} {}: {error:.1e}", tiny.hidden);
+                if error > if has_unit { tolerance } else { TOLERANCE } {
+                    failures.push(format!("{level} {precision:?} {tiny:?}: {error:e}"));
+                }
+                // An error of f32's size would say that something else ran.
+                if has_unit && precision != Precision::Bf16x3 && error < 1e-4 {
+                    failures.push(format!("{level} {precision:?} {tiny:?}: {error:e} is too good"));
+                }
             }
         }
     }
@@ -120,7 +149,9 @@ fn int8_weights_give_what_their_dequantised_values_give() {
 #[test]
 fn every_level_is_close_to_scalar() {
     let batch = AWKWARD.batch(&[3, 40, 1, 19]);
-    let run = |level| Session::new(AWKWARD.graph(), AWKWARD.weights(), &options(level)).unwrap().run(&batch).unwrap();
+    let run = |level| {
+        Session::new(AWKWARD.graph(), AWKWARD.weights(), &options(level, Precision::F32)).unwrap().run(&batch).unwrap()
+    };
     let scalar = run(Level::Scalar);
     for level in levels() {
         let outputs = run(level);

@@ -1,10 +1,15 @@
 //! A text's embedding is the same, bit for bit, whatever else is encoded with it and however the work is split.
 
-use loquat::{CancelToken, Control, Embeddings, Error, Progress, SentenceEmbeddings};
+use loquat::{CancelToken, Control, Embeddings, Error, Precision, Progress, SentenceEmbeddings};
 use loquat_tests::{goldens, sentences};
 
 fn model(threads: usize, token_budget: usize) -> SentenceEmbeddings {
+    model_in(Precision::Auto, threads, token_budget)
+}
+
+fn model_in(precision: Precision, threads: usize, token_budget: usize) -> SentenceEmbeddings {
     SentenceEmbeddings::builder()
+        .precision(precision)
         .threads(threads)
         .token_budget(token_budget)
         .build()
@@ -38,6 +43,19 @@ fn threads_and_token_budgets_change_no_bit() {
         let found = model(threads, token_budget).encode(&texts).expect("text");
         println!("{threads} threads, {token_budget} tokens");
         assert_same_bits(&found, &expected);
+    }
+}
+
+#[test]
+fn no_precision_depends_on_threads_or_budgets() {
+    let texts = texts();
+    for precision in [Precision::Bf16x3, Precision::Bf16, Precision::Int8] {
+        let expected = model_in(precision, 1, 1 << 14).encode(&texts).expect("text");
+        for (threads, token_budget) in [(1, 1), (2, 257), (3, 1 << 14)] {
+            println!("{precision:?}, {threads} threads, {token_budget} tokens");
+            let found = model_in(precision, threads, token_budget).encode(&texts).expect("text");
+            assert_same_bits(&found, &expected);
+        }
     }
 }
 

@@ -99,6 +99,54 @@ fn int8_weights_cost_less_than_half_a_thousandth_of_cosine() {
     assert!(mean >= MEAN_COSINE_OF_INT8, "mean cosine {mean} of {cosines:?}");
 }
 
+/// The embedded model in each precision, against PyTorch's f32 with the same weights: the largest error, the least cosine, and how often
+/// the closest other sentences are the same as in f32.
+#[test]
+fn every_precision_keeps_its_tolerance_and_the_order_of_retrieval() {
+    const NEIGHBOURS: usize = 5;
+    let golden = Golden::open();
+    let texts = texts(&golden.cases.sentences);
+    let expected = golden.values("sentences.int8");
+    let closest = |embeddings: &[&[f32]]| -> Vec<Vec<usize>> {
+        let rank = |query: usize| {
+            let mut others: Vec<(usize, f32)> = (0..embeddings.len())
+                .filter(|&other| other != query)
+                .map(|other| (other, similarity(embeddings[query], embeddings[other]).expect("they are of one size")))
+                .collect();
+            others.sort_by(|a, b| b.1.total_cmp(&a.1));
+            others.into_iter().take(NEIGHBOURS).map(|(other, _)| other).collect()
+        };
+        (0..embeddings.len()).map(rank).collect()
+    };
+    let limits = [
+        (Precision::Bf16x3, 1e-5, [0.99999; 2], 0.99),
+        (Precision::Bf16, 5e-3, [0.9999; 2], 0.95),
+        (Precision::Int8, 3e-2, [0.995, 0.99], 0.9),
+    ];
+    println!("{:<8} {:>10} {:>10} {:>10} {:>8} {:>8}", "", "max error", "mean cos", "least cos", "top 1", "top 5");
+    for (precision, tolerance, [mean_cosine, least_cosine], least_overlap) in limits {
+        let model = SentenceEmbeddings::builder().precision(precision).build().expect("the embedded model is sound");
+        let found = model.encode(&texts).expect("golden texts can be encoded");
+        let error = found.as_flat().iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        let (found, expected): (Vec<&[f32]>, Vec<&[f32]>) = found.iter().zip(expected.chunks_exact(384)).unzip();
+        let cosines: Vec<f32> =
+            found.iter().zip(&expected).map(|(a, b)| similarity(a, b).expect("they are of one size")).collect();
+        let mean = cosines.iter().sum::<f32>() / cosines.len() as f32;
+        let least = cosines.iter().copied().fold(1.0, f32::min);
+        let (own, reference) = (closest(&found), closest(&expected));
+        let first = own.iter().zip(&reference).filter(|(a, b)| a[0] == b[0]).count() as f64 / own.len() as f64;
+        let kept = |(a, b): (&Vec<usize>, &Vec<usize>)| a.iter().filter(|other| b.contains(other)).count();
+        let overlap = own.iter().zip(&reference).map(kept).sum::<usize>() as f64 / (NEIGHBOURS * own.len()) as f64;
+        println!("{precision:<8?} {error:>10.1e} {mean:>10.6} {least:>10.6} {first:>8.3} {overlap:>8.3}");
+        assert!(error <= tolerance, "{precision:?}: error {error:e}");
+        assert!(
+            mean >= mean_cosine && least >= least_cosine,
+            "{precision:?}: cosine {mean} on average, {least} at least"
+        );
+        assert!(first >= least_overlap && overlap >= least_overlap, "{precision:?}: top 1 {first}, top 5 {overlap}");
+    }
+}
+
 #[test]
 fn the_original_model_equals_pytorch() {
     let Some(folder) = original() else { return };

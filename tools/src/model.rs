@@ -44,6 +44,12 @@ pub struct RunArgs {
 pub enum Precision {
     /// f32 throughout.
     F32,
+    /// Two bf16 for each value: nearly as exact as f32. Needs AMX, else f32 runs.
+    Bf16x3,
+    /// bf16 values, sums in f32. Needs AMX, else f32 runs.
+    Bf16,
+    /// Bytes, with a scale for each row of activations and each column of weights.
+    Int8,
     /// The fastest that stays within f32's tolerance on this machine.
     Auto,
 }
@@ -52,6 +58,9 @@ impl From<Precision> for loquat::Precision {
     fn from(precision: Precision) -> Self {
         match precision {
             Precision::F32 => loquat::Precision::F32,
+            Precision::Bf16x3 => loquat::Precision::Bf16x3,
+            Precision::Bf16 => loquat::Precision::Bf16,
+            Precision::Int8 => loquat::Precision::Int8,
             Precision::Auto => loquat::Precision::Auto,
         }
     }

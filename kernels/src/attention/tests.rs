@@ -79,7 +79,13 @@ struct Case {
 
 impl Case {
     fn new(heads: usize, head_dim: usize, causal: bool, lengths: &[usize]) -> Case {
-        let spec = AttentionSpec { heads, head_dim, scale: 1.0 / (head_dim as f32).sqrt(), causal };
+        let spec = AttentionSpec {
+            heads,
+            head_dim,
+            scale: 1.0 / (head_dim as f32).sqrt(),
+            causal,
+            arithmetic: Arithmetic::F32,
+        };
         Case { spec, queries: lengths.to_vec(), keys: lengths.to_vec() }
     }
 
@@ -106,6 +112,30 @@ impl Case {
 
 /// Weights sum to one and values are below 2, so errors stay near the rounding of the scores.
 const TOLERANCE: f64 = 3e-6;
+
+/// Probabilities below one times values below two: half a unit of the last bit of either, and of the scores', which the scale keeps near one.
+#[test]
+fn coded_products_match_the_reference_within_their_precision() {
+    let lengths: [&[usize]; 5] = [&[1], &[0, 3, 0], &[5, 1, 17, 33], &[64, 31, 100], &[32]];
+    for cpu in Cpu::available() {
+        for (arithmetic, tolerance) in [(Arithmetic::Bf16x3, 2e-4), (Arithmetic::Bf16, 6e-2)] {
+            for (heads, head_dim) in [(1, 1), (2, 10), (3, 11), (2, 16), (3, 32), (1, 33), (2, 64)] {
+                for (lengths, causal) in lengths.into_iter().flat_map(|each| [(each, false), (each, true)]) {
+                    let mut case = Case::new(heads, head_dim, causal, lengths);
+                    case.spec.arithmetic = arithmetic;
+                    let coded = case.spec.kernel(&cpu).arithmetic == arithmetic;
+                    let (found, expected) = case.run(&cpu, Exec::Serial, 0);
+                    let worst = found.iter().zip(&expected).map(|(a, b)| (f64::from(*a) - b).abs()).fold(0.0, f64::max);
+                    assert!(
+                        worst <= if coded { tolerance } else { TOLERANCE } && found.len() == expected.len(),
+                        "{} {arithmetic:?} {heads}x{head_dim} {lengths:?} causal {causal}: {worst:.2e}",
+                        cpu.level()
+                    );
+                }
+            }
+        }
+    }
+}
 
 #[test]
 fn every_level_matches_the_reference_at_awkward_shapes() {
@@ -146,14 +176,17 @@ fn queries_and_keys_may_differ_in_number() {
 #[test]
 fn batch_base_and_threads_do_not_change_a_bit() {
     let team = Team::new(NonZeroUsize::new(3).unwrap()).unwrap();
-    for cpu in Cpu::available() {
-        let case = Case::new(3, 20, false, &[QUERY_BLOCK * 2 + 9, 1, 40]);
+    let arithmetics = [Arithmetic::F32, Arithmetic::Bf16x3, Arithmetic::Bf16];
+    for (cpu, arithmetic) in Cpu::available().into_iter().flat_map(|cpu| arithmetics.map(|each| (cpu, each))) {
+        let mut case = Case::new(3, 20, false, &[QUERY_BLOCK * 2 + 9, 1, 40]);
+        case.spec.arithmetic = arithmetic;
         let (serial, _) = case.run(&cpu, Exec::Serial, 0);
         let lease = team.lease_blocking();
         assert_eq!(serial, case.run(&cpu, Exec::Team(&lease), 0).0, "{}: threads", cpu.level());
         assert_eq!(serial, case.run(&cpu, Exec::Serial, 77).0, "{}: base", cpu.level());
         // The first sequence alone: its values are the first that the generator gives.
-        let alone = Case::new(3, 20, false, &[QUERY_BLOCK * 2 + 9]);
+        let mut alone = Case::new(3, 20, false, &[QUERY_BLOCK * 2 + 9]);
+        alone.spec.arithmetic = arithmetic;
         for exec in [Exec::Serial, Exec::Team(&lease)] {
             let (found, _) = alone.run(&cpu, exec, 0);
             assert_eq!(serial[..found.len()], found[..], "{}: alone", cpu.level());
@@ -164,7 +197,7 @@ fn batch_base_and_threads_do_not_change_a_bit() {
 #[test]
 fn lengths_that_lie_are_refused() {
     let cpu = Cpu::detect().unwrap();
-    let spec = AttentionSpec { heads: 1, head_dim: 4, scale: 0.5, causal: false };
+    let spec = AttentionSpec { heads: 1, head_dim: 4, scale: 0.5, causal: false, arithmetic: Arithmetic::F32 };
     let data = [0.0; 16];
     let mut scratch = vec![0.0; scratch_len(&cpu, &spec, 4, 1).unwrap()];
     let mut out = [0.0; 16];

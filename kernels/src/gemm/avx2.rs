@@ -11,8 +11,7 @@ use crate::Features;
 const MR: usize = 6;
 const NR: usize = 16;
 
-pub(super) const KERNEL: MicroKernel =
-    MicroKernel { name: "x86_64-avx2-f32-6x16", needs: Features::AVX2_FMA, mr: MR, nr: NR, tile };
+pub(super) const KERNEL: MicroKernel = MicroKernel::f32("x86_64-avx2-f32-6x16", Features::AVX2_FMA, MR, NR, tile);
 
 unsafe fn tile(t: &Tile) {
     const BY_ROWS: [unsafe fn(&Tile); MR] = [rows::<1>, rows::<2>, rows::<3>, rows::<4>, rows::<5>, rows::<6>];

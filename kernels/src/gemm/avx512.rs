@@ -18,11 +18,9 @@ const MR: usize = 14;
 const LANES: usize = 16;
 
 /// For products whose columns are not a multiple of 48: heads of 32 or 64 columns, small outputs.
-pub(super) const TALL: MicroKernel =
-    MicroKernel { name: "x86_64-avx512-f32-14x32", needs: Features::AVX512, mr: 14, nr: 2 * LANES, tile: tall };
+pub(super) const TALL: MicroKernel = MicroKernel::f32("x86_64-avx512-f32-14x32", Features::AVX512, 14, 2 * LANES, tall);
 
-pub(super) const WIDE: MicroKernel =
-    MicroKernel { name: "x86_64-avx512-f32-9x48", needs: Features::AVX512, mr: 9, nr: 3 * LANES, tile: wide };
+pub(super) const WIDE: MicroKernel = MicroKernel::f32("x86_64-avx512-f32-9x48", Features::AVX512, 9, 3 * LANES, wide);
 
 /// The functions for one number of vectors and of lines to fetch, by rows.
 macro_rules! by_rows {

@@ -28,24 +28,24 @@ impl Epilogue<'_> {
         Ok(())
     }
 
-    /// Finishes the tile in `scratch` and writes it to rows `row .. row + rows`, columns `col .. col + cols` of `out`.
+    /// Finishes the tile in `acc`, rows of `nr` values, and writes it to rows `row .. row + rows`, columns `col .. col + cols` of `out`.
     #[inline]
     pub(super) fn store(
         &self,
         cpu: &Cpu,
-        scratch: &ScratchTile,
+        acc: &[f32],
         nr: usize,
         out: SharedMat<'_>,
         (row, rows): (usize, usize),
         (col, cols): (usize, usize),
     ) {
-        cpu.arch().dispatch(StoreTile { epilogue: self, scratch, nr, out, row, rows, col, cols });
+        cpu.arch().dispatch(StoreTile { epilogue: self, acc, nr, out, row, rows, col, cols });
     }
 }
 
 struct StoreTile<'a> {
     epilogue: &'a Epilogue<'a>,
-    scratch: &'a ScratchTile,
+    acc: &'a [f32],
     nr: usize,
     out: SharedMat<'a>,
     row: usize,
@@ -84,7 +84,7 @@ impl WithSimd for StoreTile<'_> {
 impl StoreTile<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, simd: S, act: impl Fn(S::f32s) -> S::f32s) {
-        let StoreTile { epilogue, scratch, nr, out, row, rows, col, cols } = self;
+        let StoreTile { epilogue, acc, nr, out, row, rows, col, cols } = self;
         // Columns beyond the matrix exist in the panel alone. Their operands are zeros from here, so that the last panel goes
         // through the same arithmetic as every other.
         let full = cols == nr;
@@ -94,7 +94,7 @@ impl StoreTile<'_> {
         }
         let bias = &bias[..nr];
         for i in 0..rows {
-            let acc = scratch.row(i, nr);
+            let acc = &acc[i * nr..][..nr];
             // SAFETY: the tile lies inside `out`, and this work item alone writes it.
             let target = unsafe { std::slice::from_raw_parts_mut(out.element(row + i, col), cols) };
             let residual = epilogue.residual.map(|residual| &residual.row(row + i)[col..col + cols]);

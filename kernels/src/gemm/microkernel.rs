@@ -1,5 +1,6 @@
 //! The table of microkernels and the call that runs one.
 
+use super::Arithmetic;
 use crate::{Cpu, Features};
 
 /// One tile of a product: `c[rows, nr] = a[rows, k] · b[k, nr]`.
@@ -62,12 +63,48 @@ impl Prefetch {
     }
 }
 
-/// The signature of a tile function.
+/// One tile of a product of coded operands, or a part of its reduction. See [`Arithmetic`] for the codes.
+#[derive(Clone, Copy)]
+pub(crate) struct CodedTile {
+    /// Rows to compute, `1 ..= mr`.
+    pub rows: usize,
+    /// Steps of the reduction: a step is 64 bytes of a row, or of each part of it.
+    pub steps: usize,
+    /// First coded row of the left-hand side. Behind the last, so many more that there are `mr` may be read.
+    pub a: *const u8,
+    /// Bytes.
+    pub a_stride: usize,
+    /// The panel from this part's first step on: rows of `nr` words.
+    pub b: *const u8,
+    /// `mr` rows of `nr` accumulators, `f32` or `i32`.
+    pub c: *mut u32,
+    /// Whether they hold something to add to.
+    pub accumulate: bool,
+    /// What each step fetches for later: so many cache lines from here on. A hint: nothing is read from there.
+    pub prefetch: *const u8,
+    pub prefetch_lines: usize,
+}
+
+/// The function that computes a tile.
 ///
 /// # Safety
-/// The machine has what the kernel needs; `1 <= rows <= mr`; `a`, `b` and `c` are valid for `rows × k`, `k × nr` reads and
-/// `rows × nr` writes at their strides.
-pub(crate) type TileFn = unsafe fn(&Tile);
+/// The machine has what the kernel needs; `1 <= rows <= mr`; the addresses are valid for what [`Tile`] and [`CodedTile`] say. A function
+/// for coded operands runs between `enter` and `leave`, on one thread.
+#[derive(Clone, Copy)]
+pub(crate) enum TileFn {
+    /// Reads `f32` rows where they lie, and panels of `f32`.
+    InPlace(unsafe fn(&Tile)),
+    /// Reads rows and panels in coded form.
+    Coded {
+        run: unsafe fn(&CodedTile),
+        /// Prepares a thread.
+        enter: unsafe fn(),
+        /// Undoes it.
+        leave: unsafe fn(),
+        /// What the kernel wants added to each byte of a row, so that all are positive.
+        offset: u8,
+    },
+}
 
 /// A GEMM microkernel: a plain value, listed in [`MICROKERNELS`].
 #[derive(Clone, Copy)]
@@ -76,23 +113,40 @@ pub struct MicroKernel {
     pub name: &'static str,
     /// What the CPU must have.
     pub needs: Features,
+    /// How it computes.
+    pub arithmetic: Arithmetic,
     /// Most rows of a tile.
     pub mr: usize,
     /// Columns of a tile and width of a right-hand panel.
     pub nr: usize,
-    pub(super) tile: TileFn,
+    pub(crate) tile: TileFn,
 }
 
 impl MicroKernel {
-    /// Computes one tile.
+    /// A kernel that reads `f32` rows where they lie.
+    pub(super) const fn f32(
+        name: &'static str,
+        needs: Features,
+        mr: usize,
+        nr: usize,
+        tile: unsafe fn(&Tile),
+    ) -> MicroKernel {
+        MicroKernel { name, needs, arithmetic: Arithmetic::F32, mr, nr, tile: TileFn::InPlace(tile) }
+    }
+
+    /// Computes one tile of `f32`.
     ///
     /// # Safety
     /// As for [`TileFn`].
+    ///
+    /// # Panics
+    /// If the kernel computes in another arithmetic.
     #[inline]
     pub(crate) unsafe fn run(&self, tile: &Tile) {
         debug_assert!((1..=self.mr).contains(&tile.rows));
+        let TileFn::InPlace(run) = self.tile else { unreachable!("{self:?} takes coded operands") };
         // SAFETY: the caller's.
-        unsafe { (self.tile)(tile) }
+        unsafe { run(tile) }
     }
 }
 
@@ -114,20 +168,33 @@ pub const MICROKERNELS: &[MicroKernel] = &[
     super::avx512::TALL,
     #[cfg(target_arch = "x86_64")]
     super::avx512::WIDE,
+    #[cfg(target_arch = "x86_64")]
+    super::amx::BF16X3,
+    #[cfg(target_arch = "x86_64")]
+    super::amx::BF16,
+    super::int8::SCALAR,
+    #[cfg(target_arch = "x86_64")]
+    super::int8::AVX2,
+    #[cfg(target_arch = "x86_64")]
+    super::int8::VNNI,
+    #[cfg(target_arch = "x86_64")]
+    super::amx::INT8,
 ];
 
-/// The microkernels of the level of `cpu`.
-pub fn kernels_of(cpu: &Cpu) -> impl DoubleEndedIterator<Item = &'static MicroKernel> {
-    let best = MICROKERNELS.iter().rfind(|kernel| cpu.features().contains(kernel.needs));
-    MICROKERNELS.iter().filter(move |kernel| best.is_some_and(|best| best.needs == kernel.needs))
+/// The microkernels for an arithmetic at the level of `cpu`; none where the level has no instructions for it.
+pub fn kernels_of(cpu: &Cpu, arithmetic: Arithmetic) -> impl DoubleEndedIterator<Item = &'static MicroKernel> {
+    let candidates = move || MICROKERNELS.iter().filter(move |kernel| kernel.arithmetic == arithmetic);
+    let best = candidates().rfind(|kernel| cpu.features().contains(kernel.needs));
+    candidates().filter(move |kernel| best.is_some_and(|best| best.needs == kernel.needs))
 }
 
 /// The microkernel that runs products with `columns` columns at the level of `cpu`: of those that pad the columns least, the preferred.
+/// Where the level has none for the arithmetic, one for `f32`.
 ///
-/// All kernels of a level give the same bits.
-pub fn kernel_for(cpu: &Cpu, columns: usize) -> &'static MicroKernel {
+/// All kernels of a level and an arithmetic give the same bits.
+pub fn kernel_for(cpu: &Cpu, arithmetic: Arithmetic, columns: usize) -> &'static MicroKernel {
     let padded = |kernel: &&MicroKernel| columns.div_ceil(kernel.nr).saturating_mul(kernel.nr);
-    kernels_of(cpu).rev().min_by_key(padded).unwrap_or(&MICROKERNELS[0])
+    kernels_of(cpu, arithmetic.available(cpu)).rev().min_by_key(padded).unwrap_or(&MICROKERNELS[0])
 }
 
 /// Room for the largest tile of any kernel, aligned to a cache line.
@@ -162,6 +229,10 @@ impl ScratchTile {
 
     pub(crate) fn as_mut_ptr(&mut self) -> *mut f32 {
         self.0.as_mut_ptr()
+    }
+
+    pub(super) fn values(&self) -> &[f32] {
+        &self.0
     }
 
     /// Row `row` of a tile of width `nr`.
@@ -210,12 +281,15 @@ mod tests {
     }
 
     #[test]
-    fn every_level_has_kernels_of_its_own_and_no_kernel_is_forgotten() {
-        let names: Vec<&str> =
-            Cpu::available().iter().flat_map(|cpu| kernels_of(cpu).map(|kernel| kernel.name)).collect();
-        let known: Vec<&str> = MICROKERNELS.iter().map(|kernel| kernel.name).take(names.len()).collect();
-        assert_eq!(names, known);
-        assert!(Cpu::available().iter().all(|cpu| kernels_of(cpu).next().is_some()));
+    fn no_kernel_is_forgotten() {
+        let runs = |kernel: &MicroKernel| {
+            Cpu::available().iter().any(|cpu| kernels_of(cpu, kernel.arithmetic).any(|own| own.name == kernel.name))
+        };
+        let best = Cpu::available().pop().unwrap();
+        for kernel in MICROKERNELS {
+            assert_eq!(runs(kernel), best.features().contains(kernel.needs), "{kernel:?}");
+        }
+        assert!(Cpu::available().iter().all(|cpu| kernels_of(cpu, Arithmetic::F32).next().is_some()));
     }
 
     #[test]
@@ -223,8 +297,11 @@ mod tests {
         for cpu in Cpu::available() {
             for columns in [0, 1, 2, 31, 32, 33, 48, 64, 96, 384, 1000] {
                 let waste = |kernel: &MicroKernel| (kernel.nr - columns % kernel.nr) % kernel.nr;
-                let chosen = kernel_for(&cpu, columns);
-                assert!(kernels_of(&cpu).all(|kernel| waste(chosen) <= waste(kernel)), "{columns}: {chosen:?}");
+                let chosen = kernel_for(&cpu, Arithmetic::F32, columns);
+                assert!(
+                    kernels_of(&cpu, Arithmetic::F32).all(|kernel| waste(chosen) <= waste(kernel)),
+                    "{columns}: {chosen:?}"
+                );
             }
         }
     }

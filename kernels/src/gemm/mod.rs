@@ -3,13 +3,21 @@
 //! The left-hand side stays row-major: a tile reads its rows in place and broadcasts them. The right-hand side lies in panels
 //! of `nr` columns, `k` rows of `nr` values each, so that a tile streams it front to back. Every output element is one chain of
 //! multiply-adds from `k = 0` up, whatever tile it falls in, which is why neither the batch nor the split changes its bits.
+//!
+//! In other arithmetics than `f32` both sides are coded first: the weights when they are packed, the left-hand rows at the beginning of
+//! each product, each row for itself. See [`Arithmetic`].
 
+mod arithmetic;
+mod coded;
 mod epilogue;
+mod int8;
 mod microkernel;
 mod pack;
 pub mod reference;
 mod scalar;
 
+#[cfg(target_arch = "x86_64")]
+mod amx;
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
@@ -17,11 +25,14 @@ mod avx512;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 
+pub use arithmetic::Arithmetic;
+pub use coded::scratch_len;
 pub use epilogue::Epilogue;
 pub use microkernel::{MICROKERNELS, MicroKernel, kernel_for, kernels_of};
 pub use pack::{PackedRhs, RhsShape};
 
-pub(crate) use microkernel::{Prefetch, ScratchTile, Tile, split_rows};
+pub(crate) use arithmetic::{TILE_WORDS, encode, encode_one};
+pub(crate) use microkernel::{CodedTile, Prefetch, ScratchTile, Tile, TileFn, split_rows};
 
 use crate::{Cpu, Exec, KernelError, MatMut, MatRef, error::expect_eq, view::SharedMat};
 
@@ -34,7 +45,8 @@ const ITEMS_PER_WORKER: usize = 4;
 
 /// Computes `act(lhs · rhs + bias) + residual`.
 ///
-/// `lhs` is `[m, k]`, `rhs` is packed from `[n, k]` weight rows, `out` is `[m, n]`.
+/// `lhs` is `[m, k]`, `rhs` is packed from `[n, k]` weight rows, `out` is `[m, n]`. `scratch` is [`scratch_len`] values long, of any
+/// content; products in `f32` need none.
 ///
 /// # Errors
 /// If the shapes disagree, or `rhs` was packed for another level than `cpu`'s.
@@ -44,6 +56,7 @@ pub fn gemm(
     lhs: MatRef<'_>,
     rhs: &PackedRhs,
     epilogue: &Epilogue<'_>,
+    scratch: &mut [f32],
     out: MatMut<'_>,
 ) -> Result<(), KernelError> {
     let kernel = rhs.kernel_at(cpu)?;
@@ -51,6 +64,9 @@ pub fn gemm(
     expect_eq("rows of the output", out.rows(), lhs.rows())?;
     expect_eq("columns of the output", out.cols(), rhs.n())?;
     epilogue.validate(lhs.rows(), rhs.n())?;
+    if let TileFn::Coded { .. } = kernel.tile {
+        return coded::gemm(cpu, exec, lhs, rhs, epilogue, scratch, out);
+    }
 
     let grid = Grid::new(kernel, exec.workers(), lhs.rows(), rhs.k(), rhs.panels());
     let out = out.shared();
@@ -78,9 +94,10 @@ struct Block {
 }
 
 impl Grid {
-    fn new(kernel: &MicroKernel, workers: usize, rows: usize, k: usize, panels: usize) -> Grid {
+    /// `words` is the length of a left-hand row.
+    fn new(kernel: &MicroKernel, workers: usize, rows: usize, words: usize, panels: usize) -> Grid {
         let tiles = rows.div_ceil(kernel.mr);
-        let tiles_in_cache = (LHS_BLOCK_BYTES / (k.max(1) * kernel.mr * size_of::<f32>())).max(1);
+        let tiles_in_cache = (LHS_BLOCK_BYTES / (words.max(1) * kernel.mr * size_of::<f32>())).max(1);
         let mut row_blocks = tiles.div_ceil(tiles_in_cache);
         let mut panel_blocks = usize::from(panels > 0);
         if workers > 1 {
@@ -145,7 +162,7 @@ fn run_block(
                     prefetch: Prefetch::share(next, b.len(), nr, i, tiles),
                 });
             }
-            epilogue.store(cpu, &scratch, nr, out, (row, rows), (col, cols));
+            epilogue.store(cpu, scratch.values(), nr, out, (row, rows), (col, cols));
         }
     }
 }

@@ -12,8 +12,7 @@ use crate::Features;
 const MR: usize = 6;
 const NR: usize = 16;
 
-pub(super) const KERNEL: MicroKernel =
-    MicroKernel { name: "aarch64-neon-f32-6x16", needs: Features::NEON, mr: MR, nr: NR, tile };
+pub(super) const KERNEL: MicroKernel = MicroKernel::f32("aarch64-neon-f32-6x16", Features::NEON, MR, NR, tile);
 
 unsafe fn tile(t: &Tile) {
     const BY_ROWS: [unsafe fn(&Tile); MR] = [rows::<1>, rows::<2>, rows::<3>, rows::<4>, rows::<5>, rows::<6>];

@@ -6,8 +6,7 @@ use crate::Features;
 const MR: usize = 4;
 const NR: usize = 8;
 
-pub(super) const KERNEL: MicroKernel =
-    MicroKernel { name: "scalar-f32-4x8", needs: Features::NONE, mr: MR, nr: NR, tile };
+pub(super) const KERNEL: MicroKernel = MicroKernel::f32("scalar-f32-4x8", Features::NONE, MR, NR, tile);
 
 /// Multiplies and adds in two roundings: a fused multiply-add without hardware for it is a library call, some fifty times slower.
 unsafe fn tile(t: &Tile) {

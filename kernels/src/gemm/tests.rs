@@ -42,7 +42,9 @@ impl Case {
         let fill = |i: usize, row: &mut [f32]| row.copy_from_slice(weight.row(i));
         let rhs = PackedRhs::pack_for(kernel, cpu, exec, k, n, &fill).unwrap();
         let mut out = vec![f32::NAN; m * (n + gap)];
-        gemm(cpu, exec, lhs, &rhs, &epilogue, MatMut::new(&mut out, m, n, n + gap).unwrap()).unwrap();
+        let mut scratch = vec![f32::NAN; scratch_len(&rhs, m, exec.workers()).unwrap()];
+        let target = MatMut::new(&mut out, m, n, n + gap).unwrap();
+        gemm(cpu, exec, lhs, &rhs, &epilogue, &mut scratch, target).unwrap();
         for (i, row) in out.chunks(n + gap).enumerate().take(m) {
             assert!(row[n..].iter().all(|x| x.is_nan()), "row {i}: written beyond its {n} columns");
         }
@@ -50,27 +52,41 @@ impl Case {
         (dense, reference::gemm(lhs, weight, &epilogue))
     }
 
-    /// Each product of two values below 1 rounds by at most half an ulp of the running sum, which is below `k`.
-    fn tolerance(&self) -> f64 {
-        1e-6 + f64::from(f32::EPSILON) * self.k as f64 * 0.5
+    /// Each product of two values below 1 rounds by at most half an ulp of the running sum, which is below `k`. Codes of the values add
+    /// their own errors: half a unit of the last bit of either factor.
+    fn tolerance(&self, arithmetic: Arithmetic) -> f64 {
+        let k = self.k as f64;
+        let coding = match arithmetic {
+            Arithmetic::F32 => 0.0,
+            // The product of the low parts is left out, and these are rounded themselves.
+            Arithmetic::Bf16x3 => 3.0 * 2f64.powi(-18),
+            Arithmetic::Bf16 => 2.0 * 2f64.powi(-9),
+            Arithmetic::Int8 => 2.0 * 0.5 / 127.0,
+        };
+        // Errors of random values seldom point the same way: their sum grows like the root of their number.
+        1e-6 + f64::from(f32::EPSILON) * k * 0.5 + coding * (2.0 + 3.0 * k.sqrt()).min(k)
     }
 }
 
-fn assert_close(case: &Case, label: &str, (found, expected): (Vec<f32>, Vec<f64>)) {
+fn assert_close(case: &Case, kernel: &MicroKernel, (found, expected): (Vec<f32>, Vec<f64>)) {
     assert_eq!(found.len(), expected.len());
     let worst = found.iter().zip(&expected).map(|(a, b)| (f64::from(*a) - b).abs()).fold(0.0, f64::max);
     let Case { m, n, k, gap, epilogue } = case;
+    let tolerance = case.tolerance(kernel.arithmetic);
     assert!(
-        worst <= case.tolerance(),
-        "{label} {m}x{n}x{k} gap {gap} {epilogue:?}: max abs error {worst:.2e} > {:.2e}",
-        case.tolerance()
+        worst <= tolerance,
+        "{kernel:?} {m}x{n}x{k} gap {gap} {epilogue:?}: max abs error {worst:.2e} > {tolerance:.2e}"
     );
 }
 
-/// Every kernel that this machine can run, with its level.
+/// Every kernel that this machine can run, with the lowest level that has it.
 fn kernels() -> Vec<(Cpu, &'static MicroKernel)> {
-    let of = |cpu: Cpu| kernels_of(&cpu).map(|kernel| (cpu, kernel)).collect::<Vec<_>>();
-    Cpu::available().into_iter().flat_map(of).collect()
+    let levels = Cpu::available();
+    let runs = |cpu: &Cpu, kernel: &MicroKernel| {
+        kernels_of(cpu, kernel.arithmetic).any(|candidate| candidate.name == kernel.name)
+    };
+    let level_of = |kernel: &MicroKernel| levels.iter().copied().find(|cpu| runs(cpu, kernel));
+    MICROKERNELS.iter().filter_map(|kernel| Some((level_of(kernel)?, kernel))).collect()
 }
 
 /// Sizes around every multiple of `edge` that a loop treats specially.
@@ -87,9 +103,9 @@ fn every_kernel_is_right_at_its_tile_edges() {
     for (cpu, kernel) in kernels() {
         for m in around(kernel.mr) {
             for n in around(kernel.nr) {
-                for k in [0, 1, 2, 3, 15, 16, 17, 64] {
+                for k in [0, 1, 2, 3, 15, 16, 17, 31, 32, 33, 64, 65, 100] {
                     let case = Case { m, n, k, gap: (m + n) % 3, epilogue: (n % 2 == 0, None, m % 2 == 0) };
-                    assert_close(&case, kernel.name, case.run(&cpu, kernel, Exec::Serial));
+                    assert_close(&case, kernel, case.run(&cpu, kernel, Exec::Serial));
                 }
             }
         }
@@ -102,7 +118,7 @@ fn every_kernel_is_right_beyond_the_cache_blocks() {
         let in_cache = LHS_BLOCK_BYTES / (1600 * 4);
         let case =
             Case { m: in_cache + kernel.mr + 1, n: kernel.nr + 3, k: 1600, gap: 1, epilogue: (true, None, false) };
-        assert_close(&case, kernel.name, case.run(&cpu, kernel, Exec::Serial));
+        assert_close(&case, kernel, case.run(&cpu, kernel, Exec::Serial));
     }
 }
 
@@ -113,7 +129,7 @@ fn every_activation_is_right_in_the_epilogue() {
         for activation in [Relu, GeluErf, GeluTanh, Silu, Tanh, Sigmoid] {
             for residual in [false, true] {
                 let case = Case { m: 5, n: 37, k: 9, gap: 2, epilogue: (true, Some(activation), residual) };
-                assert_close(&case, kernel.name, case.run(&cpu, kernel, Exec::Serial));
+                assert_close(&case, kernel, case.run(&cpu, kernel, Exec::Serial));
             }
         }
     }
@@ -142,9 +158,99 @@ fn a_row_alone_and_any_thread_count_give_the_same_bits() {
 #[test]
 fn fused_kernels_agree_bit_for_bit_within_and_across_levels() {
     let case = Case { m: 29, n: 70, k: 300, gap: 0, epilogue: (true, None, true) };
-    let fused = kernels().into_iter().filter(|(cpu, _)| cpu.level() != crate::Level::Scalar);
+    let fused = kernels()
+        .into_iter()
+        .filter(|(cpu, kernel)| cpu.level() != crate::Level::Scalar && kernel.arithmetic == Arithmetic::F32);
     let outputs: Vec<Vec<f32>> = fused.map(|(cpu, kernel)| case.run(&cpu, kernel, Exec::Serial).0).collect();
     assert!(outputs.windows(2).all(|pair| pair[0] == pair[1]));
+}
+
+#[test]
+fn all_kernels_for_bytes_agree_bit_for_bit() {
+    for (m, n, k) in [(1, 1, 1), (29, 70, 300), (33, 65, 64), (40, 33, 1537)] {
+        let case = Case { m, n, k, gap: 0, epilogue: (true, None, true) };
+        let own = kernels().into_iter().filter(|(_, kernel)| kernel.arithmetic == Arithmetic::Int8);
+        let outputs: Vec<Vec<f32>> = own.map(|(cpu, kernel)| case.run(&cpu, kernel, Exec::Serial).0).collect();
+        assert!(outputs.windows(2).all(|pair| pair[0] == pair[1]), "{m}x{n}x{k}");
+    }
+}
+
+/// The largest bytes on both sides: where 16-bit sums of two products would saturate, and offsets would show.
+#[test]
+fn bytes_never_saturate() {
+    for (cpu, kernel) in kernels().into_iter().filter(|(_, kernel)| kernel.arithmetic == Arithmetic::Int8) {
+        for (left, right) in [(1.0, 1.0), (-1.0, 1.0), (1.0, -1.0), (-1.0, -1.0)] {
+            let (m, n, k) = (3, 5, 4096);
+            let lhs = vec![left; m * k];
+            let rhs = PackedRhs::pack_for(kernel, &cpu, Exec::Serial, k, n, &|_, row| row.fill(right)).unwrap();
+            let mut scratch = vec![0.0; scratch_len(&rhs, m, 1).unwrap()];
+            let mut out = vec![0.0; m * n];
+            let lhs = MatRef::new(&lhs, m, k, k).unwrap();
+            let target = MatMut::new(&mut out, m, n, n).unwrap();
+            gemm(&cpu, Exec::Serial, lhs, &rhs, &Epilogue::default(), &mut scratch, target).unwrap();
+            for value in out {
+                let expected = left * right * k as f32;
+                assert!((value / expected - 1.0).abs() < 1e-6, "{kernel:?}: {value}, expected {expected}");
+            }
+        }
+    }
+}
+
+#[test]
+fn codes_are_those_of_the_reference() {
+    use arithmetic::{encode, reference};
+    let special = [0.0, -0.0, 1e-40, -1e-39, f32::MIN_POSITIVE, f32::MAX, f32::INFINITY, 1.0 + 1.0 / 256.0, 3.0];
+    for cpu in Cpu::available() {
+        for k in [0, 1, 2, 15, 16, 17, 31, 32, 33, 63, 64, 65, 200] {
+            let row: Vec<f32> = values(k, k as u32)
+                .into_iter()
+                .zip(special.iter().cycle())
+                .enumerate()
+                .map(|(i, (value, special))| if i % 5 == 0 { *special } else { value })
+                .collect();
+            let mut words = vec![u32::MAX; Arithmetic::Bf16.words(k)];
+            encode(&cpu, Arithmetic::Bf16, &row, &mut words);
+            let codes: &[u16] = bytemuck::cast_slice(&words);
+            for (i, code) in codes.iter().enumerate() {
+                assert_eq!(*code, row.get(i).map_or(0, |value| reference::bf16(*value)), "{} {k} {i}", cpu.level());
+            }
+            let mut words = vec![u32::MAX; Arithmetic::Bf16x3.words(k)];
+            encode(&cpu, Arithmetic::Bf16x3, &row, &mut words);
+            let codes: &[u16] = bytemuck::cast_slice(&words);
+            for (tile, (codes, row)) in codes.chunks(64).zip(row.chunks(32)).enumerate() {
+                for i in 0..32 {
+                    let value = row.get(i).copied().unwrap_or(0.0);
+                    let high = reference::bf16(value);
+                    let low = reference::bf16(value - f32::from_bits(u32::from(high) << 16));
+                    let same = |found: u16, expected: u16| {
+                        let is_nan = |code: u16| f32::from_bits(u32::from(code) << 16).is_nan();
+                        found == expected || is_nan(found) && is_nan(expected)
+                    };
+                    assert!(same(codes[i], high) && same(codes[32 + i], low), "{} {k} {tile} {i}", cpu.level());
+                }
+            }
+        }
+    }
+}
+
+/// A value that isn't finite must not turn into one that is.
+#[test]
+fn what_is_not_finite_stays_so() {
+    for (cpu, kernel) in kernels() {
+        for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            let (k, n) = (70, 3);
+            let mut lhs = vec![0.5; 2 * k];
+            lhs[k + 66] = bad;
+            let rhs = PackedRhs::pack_for(kernel, &cpu, Exec::Serial, k, n, &|_, row| row.fill(0.25)).unwrap();
+            let mut scratch = vec![0.0; scratch_len(&rhs, 2, 1).unwrap()];
+            let mut out = vec![0.0; 2 * n];
+            let lhs = MatRef::new(&lhs, 2, k, k).unwrap();
+            let target = MatMut::new(&mut out, 2, n, n).unwrap();
+            gemm(&cpu, Exec::Serial, lhs, &rhs, &Epilogue::default(), &mut scratch, target).unwrap();
+            assert!(out[..n].iter().all(|value| value.is_finite()), "{kernel:?} {out:?}");
+            assert!(out[n..].iter().all(|value| !value.is_finite()), "{kernel:?} {out:?}");
+        }
+    }
 }
 
 #[test]
@@ -155,7 +261,8 @@ fn shapes_that_disagree_are_refused() {
     let mut out = [0.0; 64];
     let mut run = |m, k, out_cols, epilogue: &Epilogue<'_>| {
         let lhs = MatRef::new(&data, m, k, k).unwrap();
-        gemm(&cpu, Exec::Serial, lhs, &rhs, epilogue, MatMut::new(&mut out, 2, out_cols, out_cols).unwrap())
+        let target = MatMut::new(&mut out, 2, out_cols, out_cols).unwrap();
+        gemm(&cpu, Exec::Serial, lhs, &rhs, epilogue, &mut [], target)
     };
     let plain = Epilogue::default();
     assert!(run(2, 4, 3, &plain).is_ok());
@@ -178,7 +285,8 @@ fn weights_packed_for_another_level_are_refused() {
     let rhs = PackedRhs::pack(&low, Exec::Serial, 2, 2, &|_, row| row.fill(1.0)).unwrap();
     let mut out = [0.0; 4];
     let lhs = MatRef::new(&[0.0; 4], 2, 2, 2).unwrap();
-    let error = gemm(&high, Exec::Serial, lhs, &rhs, &Epilogue::default(), MatMut::new(&mut out, 2, 2, 2).unwrap());
+    let target = MatMut::new(&mut out, 2, 2, 2).unwrap();
+    let error = gemm(&high, Exec::Serial, lhs, &rhs, &Epilogue::default(), &mut [], target);
     assert!(matches!(error, Err(KernelError::Panel { .. })));
 }
 
@@ -207,8 +315,9 @@ fn no_kernel_touches_memory_beyond_its_operands() {
                         residual: Some(MatRef::new(residual.values(), m, n, n).unwrap()),
                     };
                     let target = MatMut::new(out.values_mut(), m, n, n).unwrap();
-                    gemm(&cpu, Exec::Serial, MatRef::new(lhs.values(), m, k, k).unwrap(), &rhs, &epilogue, target)
-                        .unwrap();
+                    let lhs = MatRef::new(lhs.values(), m, k, k).unwrap();
+                    let mut scratch = crate::guard::Guarded::new(&vec![0.0; scratch_len(&rhs, m, 1).unwrap()]);
+                    gemm(&cpu, Exec::Serial, lhs, &rhs, &epilogue, scratch.values_mut(), target).unwrap();
                 }
             }
         }

@@ -1,6 +1,6 @@
 //! The memory of one run.
 
-use loquat_kernels::{AlignedBuf, attention};
+use loquat_kernels::AlignedBuf;
 
 use super::{Program, RunError};
 use crate::batch::BatchView;
@@ -30,12 +30,7 @@ impl Arena {
     pub fn grow(&mut self, program: &Program, batch: BatchView<'_>, workers: usize) -> Result<(), RunError> {
         let values = program.plan().arena_len(batch.tokens(), batch.sequences())?;
         grow(&mut self.values, values)?;
-        let mut scratch = 0;
-        for spec in program.attention_specs() {
-            let needed = attention::scratch_len(program.cpu(), spec, batch.max_len(), workers)?;
-            scratch = scratch.max(needed);
-        }
-        grow(&mut self.scratch, scratch)?;
+        grow(&mut self.scratch, program.scratch_len(batch, workers)?)?;
         if self.one_each.len() <= batch.sequences() {
             // A batch counts its tokens in u32 and has no empty sequences, so its sequences fit too.
             self.one_each = (0..=batch.sequences() as u32).collect();

@@ -60,7 +60,7 @@ impl Step {
 
     /// The kernel that computes the step.
     pub(super) fn kernel_name(&self, cpu: &Cpu) -> String {
-        let row_wise = |name: &str| format!("{}-{name}", cpu.level());
+        let row_wise = |name: &str| format!("{}-{name}", cpu.vector_level());
         match &self.kind {
             StepKind::Linear { weight, activation, norm, .. } => {
                 let mut name = weight.kernel_name().to_owned();
@@ -78,7 +78,7 @@ impl Step {
             StepKind::Embed { norm: Some(_), .. } => row_wise("embed + layer_norm"),
             StepKind::Embed { norm: None, .. } => row_wise("embed"),
             StepKind::Attention { spec, .. } => {
-                format!("{} attention", loquat_kernels::gemm::kernel_for(cpu, spec.head_dim).name)
+                format!("{} attention", spec.kernel(cpu).name)
             }
             StepKind::LayerNorm(_) => row_wise("layer_norm"),
             StepKind::AddNorm(_) => row_wise("add_layer_norm"),

@@ -2,13 +2,16 @@
 
 use std::collections::HashMap;
 
-use loquat_kernels::{Cpu, Exec, KernelError, PackedRhs, RhsShape};
+use loquat_kernels::{Arithmetic, Cpu, Exec, KernelError, PackedRhs, RhsShape};
 
 use super::step::StepNorm;
 use crate::{
     graph::{Graph, Norm, Op, ParamId},
     weights::{Resolved, Resolver, Source, Weights, WeightsError},
 };
+
+/// Weights of linear layers, packed for the arithmetic that each is used in.
+pub(super) type PackedWeights = HashMap<(ParamId, Arithmetic), PackedRhs>;
 
 /// All parameters of a graph, found and checked.
 pub(super) struct Params<'a> {
@@ -38,29 +41,27 @@ impl<'a> Params<'a> {
         &self.resolved[id.index()].sources[0]
     }
 
-    /// Packs the weights of all linear layers; one that several layers share is packed once. Each is converted row by row,
+    /// Packs the weights of all linear layers; one that several layers share is packed once for each arithmetic. Each is converted row by row,
     /// without a copy in between.
-    pub(super) fn packed(
-        &self,
-        graph: &Graph,
-        cpu: &Cpu,
-        exec: Exec<'_>,
-    ) -> Result<HashMap<ParamId, PackedRhs>, KernelError> {
-        let mut ids: Vec<ParamId> = Vec::new();
+    pub(super) fn packed(&self, graph: &Graph, cpu: &Cpu, exec: Exec<'_>) -> Result<PackedWeights, KernelError> {
+        let mut keys: Vec<(ParamId, Arithmetic)> = Vec::new();
         for node in graph.nodes() {
             if let Op::Linear(linear) = &node.op
-                && !ids.contains(&linear.weight)
+                && !keys.contains(&(linear.weight, linear.arithmetic))
             {
-                ids.push(linear.weight);
+                keys.push((linear.weight, linear.arithmetic));
             }
         }
-        let params: Vec<&Resolved> = ids.iter().map(|id| &self.resolved[id.index()]).collect();
-        let shape =
-            |param: &&Resolved| RhsShape { k: param.width, n: param.sources.iter().map(|source| source.rows).sum() };
-        let shapes: Vec<RhsShape> = params.iter().map(shape).collect();
+        let params: Vec<&Resolved> = keys.iter().map(|(id, _)| &self.resolved[id.index()]).collect();
+        let shape = |(param, &(_, arithmetic)): (&&Resolved, &(ParamId, Arithmetic))| RhsShape {
+            arithmetic,
+            k: param.width,
+            n: param.sources.iter().map(|source| source.rows).sum(),
+        };
+        let shapes: Vec<RhsShape> = params.iter().zip(&keys).map(shape).collect();
         let packed = PackedRhs::pack_all(cpu, exec, &shapes, &|matrix, row, out| {
             params[matrix].read_row(self.weights, row, out);
         })?;
-        Ok(ids.into_iter().zip(packed).collect())
+        Ok(keys.into_iter().zip(packed).collect())
     }
 }

@@ -1,18 +1,18 @@
 //! From a graph to steps.
 
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 
-use loquat_kernels::{Cpu, Exec, PackedRhs};
+use loquat_kernels::{Cpu, Exec};
 
 use super::{
     check::IndexLimits,
-    load::Params,
+    load::{PackedWeights, Params},
     memory::Operand,
     program::{Program, ProgramError},
     step::{Step, StepKind, StepTable},
 };
 use crate::{
-    graph::{Graph, Node, NodeId, Op, ParamId},
+    graph::{Graph, Node, NodeId, Op},
     plan::{Place, Plan, row_stride},
     weights::Weights,
 };
@@ -45,7 +45,7 @@ fn lower(
     graph: &Graph,
     node: &Node,
     params: &Params<'_>,
-    packed: &HashMap<ParamId, PackedRhs>,
+    packed: &PackedWeights,
     limits: &mut IndexLimits,
 ) -> StepKind {
     match &node.op {
@@ -58,7 +58,7 @@ fn lower(
             StepKind::Embed { tables: tables.collect(), norm: norm.as_ref().map(|norm| params.norm(norm)) }
         }
         Op::Linear(linear) => StepKind::Linear {
-            weight: packed[&linear.weight].clone(),
+            weight: packed[&(linear.weight, linear.arithmetic)].clone(),
             bias: linear.bias.map(|bias| params.vector(bias)),
             activation: linear.activation,
             norm: linear.norm.as_ref().map(|norm| params.norm(norm)),

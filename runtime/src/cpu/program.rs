@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use loquat_kernels::{AttentionSpec, Cpu, Exec, KernelError};
+use loquat_kernels::{Cpu, Exec, KernelError};
 
 use super::{
     Arena,
     check::{IndexLimits, RunError},
     memory::Memory,
     record::Recorder,
-    step::{Step, StepKind},
+    step::Step,
 };
 use crate::{
     batch::BatchView,
@@ -29,7 +29,6 @@ pub struct Program {
     plan: Plan,
     outputs: Vec<(String, Shape)>,
     limits: IndexLimits,
-    specs: Vec<AttentionSpec>,
     unused: Vec<String>,
 }
 
@@ -55,15 +54,7 @@ impl Program {
         limits: IndexLimits,
         unused: Vec<String>,
     ) -> Program {
-        let mut specs = Vec::new();
-        for step in &steps {
-            if let StepKind::Attention { spec, .. } = &step.kind
-                && !specs.contains(spec)
-            {
-                specs.push(*spec);
-            }
-        }
-        Program { cpu, weights, steps, plan, outputs, limits, specs, unused }
+        Program { cpu, weights, steps, plan, outputs, limits, unused }
     }
 
     /// Runs a batch: `outputs[i]` gets output `i`, dense, `rows × width` values.
@@ -162,8 +153,13 @@ impl Program {
         self.steps.iter().map(Step::packed_bytes).sum()
     }
 
-    pub(crate) fn attention_specs(&self) -> &[AttentionSpec] {
-        &self.specs
+    /// `f32`s of scratch that the steps need for a batch.
+    pub(super) fn scratch_len(&self, batch: BatchView<'_>, workers: usize) -> Result<usize, KernelError> {
+        let mut most = 0;
+        for step in &self.steps {
+            most = most.max(step.scratch_len(&self.cpu, batch, workers)?);
+        }
+        Ok(most)
     }
 }
 

@@ -64,6 +64,19 @@ impl StepNorm {
 }
 
 impl Step {
+    /// `f32`s of scratch that the step needs for a batch.
+    pub(super) fn scratch_len(&self, cpu: &Cpu, batch: BatchView<'_>, workers: usize) -> Result<usize, KernelError> {
+        let rows = match self.out.rows {
+            Rows::Tokens => batch.tokens(),
+            Rows::Sequences => batch.sequences(),
+        };
+        match &self.kind {
+            StepKind::Linear { weight, .. } => gemm::scratch_len(weight, rows, workers),
+            StepKind::Attention { spec, .. } => attention::scratch_len(cpu, spec, batch.max_len(), workers),
+            _ => Ok(0),
+        }
+    }
+
     pub(super) fn run(
         &self,
         cpu: &Cpu,
@@ -85,7 +98,7 @@ impl Step {
             StepKind::Linear { weight, bias, activation, norm } => {
                 let residual = self.inputs.get(1).map(|operand| others.view(operand)).transpose()?;
                 let epilogue = Epilogue { bias: bias.as_deref(), activation: *activation, residual };
-                gemm(cpu, exec, input(0)?, weight, &epilogue, out.reborrow())?;
+                gemm(cpu, exec, input(0)?, weight, &epilogue, scratch, out.reborrow())?;
                 match norm {
                     Some(norm) => norm::layer_norm(cpu, exec, out, norm.params()),
                     None => Ok(()),

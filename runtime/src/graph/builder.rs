@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use loquat_kernels::{Activation, AttentionSpec, pooling::Pooling};
+use loquat_kernels::{Activation, Arithmetic, AttentionSpec, pooling::Pooling};
 
 use super::{
     Attention, Graph, GraphError, Index, Linear, Lookup, Node, NodeId, Norm, Op, Output, Param, ParamId, Part, Select,
@@ -85,7 +85,18 @@ impl GraphBuilder {
         let input_width = self.shape(x).width;
         let weight = self.param(name, weight, width, Some(input_width))?;
         let bias = bias.map(|bias| self.param(name, bias, width, None)).transpose()?;
-        self.push(Op::Linear(Linear { weight, bias, activation: None, residual: false, norm: None }), &[x], name)
+        self.push(
+            Op::Linear(Linear {
+                weight,
+                bias,
+                arithmetic: Arithmetic::F32,
+                activation: None,
+                residual: false,
+                norm: None,
+            }),
+            &[x],
+            name,
+        )
     }
 
     /// Attention inside each sequence; queries, keys and values are `[tokens, heads × head_dim]`.

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use loquat_kernels::Arithmetic;
+
 use super::{Graph, Op, Param, ParamId};
 
 impl fmt::Display for Param {
@@ -48,6 +50,9 @@ impl Graph {
             }
             Op::Linear(linear) => {
                 write!(f, " {}", param(linear.weight))?;
+                if linear.arithmetic != Arithmetic::F32 {
+                    write!(f, " in {}", linear.arithmetic.name())?;
+                }
                 if linear.bias.is_some() {
                     f.write_str(" + bias")?;
                 }
@@ -64,6 +69,9 @@ impl Graph {
             Op::Attention(attention) => {
                 let spec = &attention.spec;
                 write!(f, " {} heads of {}", spec.heads, spec.head_dim)?;
+                if spec.arithmetic != Arithmetic::F32 {
+                    write!(f, " in {}", spec.arithmetic.name())?;
+                }
                 if spec.causal {
                     f.write_str(", causal")?;
                 }

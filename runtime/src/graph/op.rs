@@ -1,6 +1,6 @@
 //! The operations, and the shape that each gives.
 
-use loquat_kernels::{Activation, AttentionSpec, gather::Select, pooling::Pooling};
+use loquat_kernels::{Activation, Arithmetic, AttentionSpec, gather::Select, pooling::Pooling};
 
 use super::{Param, ParamId, Rows, Shape};
 
@@ -79,6 +79,8 @@ pub struct Linear {
     pub weight: ParamId,
     /// `[out]`.
     pub bias: Option<ParamId>,
+    /// How the product is computed.
+    pub arithmetic: Arithmetic,
     /// Applied to the biased product.
     pub activation: Option<Activation>,
     /// Whether the second input is added, after the activation.

@@ -4,6 +4,8 @@
 //! input instead of three, and wider work for the team. Where only keys and values share their input, as in cross attention or after
 //! pruning, those two are merged.
 
+use loquat_kernels::Arithmetic;
+
 use super::Report;
 use crate::graph::{Attention, Graph, Linear, Node, NodeId, Op, Param, ParamId, Rewrite};
 
@@ -107,7 +109,14 @@ fn apply(plan: &Plan, rewrite: &mut Rewrite) {
     }
     let first = &producers[0];
     let merged = rewrite.emit(Node {
-        op: Op::Linear(Linear { weight, bias, activation: None, residual: false, norm: None }),
+        op: Op::Linear(Linear {
+            weight,
+            bias,
+            arithmetic: Arithmetic::F32,
+            activation: None,
+            residual: false,
+            norm: None,
+        }),
         inputs: vec![rewrite.mapped(first.inputs[0])],
         shape: crate::graph::Shape { width, ..first.shape },
         name: producers.iter().map(|producer| producer.name.as_str()).collect::<Vec<_>>().join(" + "),

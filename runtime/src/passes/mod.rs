@@ -3,32 +3,37 @@
 //! A pass takes a consistent graph and leaves one, with the same outputs up to rounding, and reports what it did and what it left
 //! alone for which reason. Each can be switched off by name with [`Options::disabled_passes`](crate::Options::disabled_passes).
 
+mod choose_precision;
 mod fuse_add_norm;
 mod fuse_embedding_norm;
 mod fuse_epilogue;
 mod merge_qkv;
 mod prune_rows;
 
-use crate::graph::{Graph, GraphError};
+use crate::{
+    Precision,
+    graph::{Graph, GraphError},
+};
 
 /// A rewriting of graphs.
 #[derive(Clone, Copy)]
 pub struct Pass {
     /// What it is called in options and reports.
     pub name: &'static str,
-    run: fn(&mut Graph) -> Report,
+    run: fn(&mut Graph, Precision) -> Report,
 }
 
 /// All passes, in the order in which they run.
 ///
 /// Rows are pruned first: a selection moves up through single operations, before they are fused, and merging then sees that the last
-/// layer's queries no longer read what its keys and values read.
+/// layer's queries no longer read what its keys and values read. Arithmetics are chosen last, for what is left.
 pub const PASSES: &[Pass] = &[
-    Pass { name: "prune_rows", run: prune_rows::run },
-    Pass { name: "merge_qkv", run: merge_qkv::run },
-    Pass { name: "fuse_embedding_norm", run: fuse_embedding_norm::run },
-    Pass { name: "fuse_epilogue", run: fuse_epilogue::run },
-    Pass { name: "fuse_add_norm", run: fuse_add_norm::run },
+    Pass { name: "prune_rows", run: |graph, _| prune_rows::run(graph) },
+    Pass { name: "merge_qkv", run: |graph, _| merge_qkv::run(graph) },
+    Pass { name: "fuse_embedding_norm", run: |graph, _| fuse_embedding_norm::run(graph) },
+    Pass { name: "fuse_epilogue", run: |graph, _| fuse_epilogue::run(graph) },
+    Pass { name: "fuse_add_norm", run: |graph, _| fuse_add_norm::run(graph) },
+    Pass { name: "choose_precision", run: choose_precision::run },
 ];
 
 /// What a pass did to a graph.
@@ -60,12 +65,12 @@ impl Report {
 }
 
 impl Pass {
-    /// Runs the pass and checks that it left a consistent graph.
+    /// Runs the pass, for a session of this precision, and checks that it left a consistent graph.
     ///
     /// # Errors
     /// If it didn't, which is a fault of the pass.
-    pub fn run(&self, graph: &mut Graph) -> Result<Report, GraphError> {
-        let report = (self.run)(graph);
+    pub fn run(&self, graph: &mut Graph, precision: Precision) -> Result<Report, GraphError> {
+        let report = (self.run)(graph, precision);
         graph.verify()?;
         Ok(report)
     }

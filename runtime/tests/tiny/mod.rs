@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use loquat_runtime::{
-    Activation, AttentionSpec, Batch, Pooling, Weights,
+    Activation, Arithmetic, AttentionSpec, Batch, Pooling, Weights,
     graph::{Graph, GraphBuilder, GraphError, Index, NodeId, Table},
 };
 
@@ -106,8 +106,13 @@ impl Tiny {
         let x = b.embedding("embeddings", &tables, h)?;
         let mut x = b.layer_norm(x, "LayerNorm.weight", "LayerNorm.bias", EPS as f32)?;
         let head_dim = h / self.heads;
-        let spec =
-            AttentionSpec { heads: self.heads, head_dim, scale: 1.0 / (head_dim as f32).sqrt(), causal: self.causal };
+        let spec = AttentionSpec {
+            heads: self.heads,
+            head_dim,
+            scale: 1.0 / (head_dim as f32).sqrt(),
+            causal: self.causal,
+            arithmetic: Arithmetic::F32,
+        };
         for layer in 0..self.layers {
             let linear = |b: &mut GraphBuilder, x, module: &str, width| {
                 b.linear(x, width, &format!("{layer}.{module}.weight"), Some(&format!("{layer}.{module}.bias")))

@@ -6,7 +6,11 @@ use std::{
 };
 
 use clap::Args;
-use loquat_kernels::{Cpu, Epilogue, Exec, Level, MatMut, MatRef, PackedRhs, gemm, peak};
+use loquat_kernels::{
+    Arithmetic, Cpu, Epilogue, Exec, Level, MatMut, MatRef, PackedRhs, gemm,
+    gemm::{kernel_for, kernels_of, scratch_len},
+    peak,
+};
 use serde::Serialize;
 
 use crate::{
@@ -15,17 +19,18 @@ use crate::{
 };
 
 const AFTER_HELP: &str = "\
-One thread. Every rate is the best of many short runs, since other load can only lower it. The peak is measured, not looked
-up: independent multiply-adds in registers. Clocks change with the load, so a kernel and the peak's loop take turns, and the
-share of the peak is the median over the turns. `*` marks the level that runs by default (LOQUAT_CPU forces another).
-With --json, one object: {\"levels\": [{\"level\", \"default\", \"peak_gflops\", \"read_gbytes\": [...], \"gemm\": [...]}]}.
+One thread. First every unit's peak, measured and not looked up: independent operations in registers, the best of many short runs,
+since other load can only lower it. Then every microkernel at the shapes of MiniLM and BERT-base. Clocks change with the load, so
+the kernels of an arithmetic and the loop of their unit take turns; shares are medians over the turns. `*` marks the kernel that
+runs by default (LOQUAT_CPU forces a lower level), `vs *` is a kernel's rate over that one's.
+With --json, one object: {\"units\": [...], \"read_gbytes\": [...], \"gemm\": [...]}.
 
 Examples:
   loquat hwbench
   loquat hwbench --level avx2 --milliseconds 300
-  loquat hwbench --assert 0.85";
+  loquat hwbench --assert --least-share 0.7";
 
-/// Measure this machine's peak and the kernels' share of it
+/// Measure this machine's units and the kernels' share of their peaks
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_HELP)]
 pub struct HwBench {
@@ -37,9 +42,13 @@ pub struct HwBench {
     #[arg(long, value_name = "MS", default_value = "100")]
     milliseconds: u64,
 
-    /// Fail if a product of 128 rows or more reaches less than this share of the default level's peak
+    /// Fail if a kernel is more than a tenth faster than the one that runs by default
+    #[arg(long)]
+    assert: bool,
+
+    /// Fail if a default kernel reaches less than this share of its unit's peak with 128 rows
     #[arg(long, value_name = "SHARE")]
-    assert: Option<f64>,
+    least_share: Option<f64>,
 
     #[command(flatten)]
     output: OutputArgs,
@@ -47,20 +56,22 @@ pub struct HwBench {
 
 #[derive(Serialize)]
 struct Report {
-    levels: Vec<LevelReport>,
-}
-
-#[derive(Serialize)]
-struct LevelReport {
-    level: String,
-    default: bool,
-    peak_gflops: f64,
+    units: Vec<UnitReport>,
     read_gbytes: Vec<ReadReport>,
     gemm: Vec<GemmReport>,
 }
 
+/// What a unit does in registers.
+#[derive(Serialize)]
+struct UnitReport {
+    level: String,
+    arithmetic: &'static str,
+    peak_gops: f64,
+}
+
 #[derive(Serialize)]
 struct ReadReport {
+    level: String,
     kibibytes: usize,
     gbytes_per_second: f64,
 }
@@ -68,12 +79,21 @@ struct ReadReport {
 #[derive(Serialize)]
 struct GemmReport {
     kernel: &'static str,
+    arithmetic: &'static str,
+    /// Whether products of this shape run on it by default.
+    default: bool,
     m: usize,
     k: usize,
     n: usize,
-    gflops: f64,
+    /// The best.
+    gops: f64,
+    /// The median.
     share_of_peak: f64,
+    /// The median of its rate over that of the default kernel.
+    of_default: f64,
 }
+
+const ARITHMETICS: [Arithmetic; 4] = [Arithmetic::F32, Arithmetic::Bf16x3, Arithmetic::Bf16, Arithmetic::Int8];
 
 /// `[k, n]` of the products in MiniLM-L6 and BERT-base: attention output, merged QKV, and the two of the feed-forward part.
 const WEIGHTS: [(usize, usize); 8] =
@@ -88,116 +108,199 @@ const READ_KIBIBYTES: [usize; 4] = [24, 1 << 10, 16 << 10, 256 << 10];
 impl HwBench {
     /// Runs the command.
     pub fn run(self) -> Result<(), Failure> {
-        let default = Cpu::detect().map_err(|error| Failure::from_error(&error))?.level();
-        let cpus = match &self.level {
-            None => Cpu::available(),
-            Some(name) => {
-                let level: Level = name.parse().map_err(|error| Failure::Usage(format!("--level: {error}")))?;
-                vec![Cpu::with_level(level).map_err(|error| Failure::from_error(&error))?]
-            }
-        };
+        let default = Cpu::detect().map_err(|error| Failure::from_error(&error))?;
+        let only = self.level.as_deref().map(str::parse::<Level>).transpose();
+        let only = only.map_err(|error| Failure::Usage(format!("--level: {error}")))?;
+        if let Some(level) = only {
+            Cpu::with_level(level).map_err(|error| Failure::from_error(&error))?;
+        }
         let budget = Duration::from_millis(self.milliseconds);
         let mut out = Output::stdout();
-        let mut report = Report { levels: Vec::new() };
-        for cpu in cpus {
-            let level = measure(&cpu, cpu.level() == default, budget)?;
-            if !self.output.json {
-                print(&mut out, &level)?;
-                out.flush()?;
+        let mut report = Report { units: Vec::new(), read_gbytes: Vec::new(), gemm: Vec::new() };
+        let text = !self.output.json;
+        let chosen = |cpu: &Cpu| only.is_none_or(|level| cpu.level() == level);
+        let levels = || Cpu::available().into_iter().filter(chosen);
+        for cpu in levels() {
+            for arithmetic in ARITHMETICS.into_iter().filter(|&arithmetic| has_own_unit(&cpu, arithmetic)) {
+                let peak_gops = best_rate(budget, || unit(&cpu, arithmetic));
+                let unit = UnitReport { level: cpu.level().to_string(), arithmetic: arithmetic.name(), peak_gops };
+                if text {
+                    out.line(format_args!("{:<12} {:<7} {peak_gops:>8.1} GOP/s", unit.level, unit.arithmetic))?;
+                    out.flush()?;
+                }
+                report.units.push(unit);
             }
-            report.levels.push(level);
         }
-        if self.output.json {
+        for cpu in levels().filter(|cpu| cpu.vector_level() == cpu.level()) {
+            report.read_gbytes.extend(READ_KIBIBYTES.map(|kibibytes| read(&cpu, kibibytes, budget)));
+        }
+        if text {
+            for read in &report.read_gbytes {
+                let ReadReport { level, kibibytes, gbytes_per_second } = read;
+                out.line(format_args!("{level:<12} read {kibibytes:>6} KiB {gbytes_per_second:>8.1} GB/s"))?;
+            }
+            out.line(format_args!(
+                "  {:<30} {:>5} {:>5} {:>5} {:>8} {:>7} {:>6}",
+                "kernel", "m", "k", "n", "GOP/s", "% peak", "vs *"
+            ))?;
+        }
+        for arithmetic in ARITHMETICS {
+            for (k, n) in WEIGHTS {
+                for m in ROWS {
+                    let rows = measure(&default, chosen, arithmetic, (m, k, n), budget)?;
+                    if text {
+                        rows.iter().try_for_each(|row| print(&mut out, row))?;
+                        out.flush()?;
+                    }
+                    report.gemm.extend(rows);
+                }
+            }
+        }
+        if !text {
             out.json(&report)?;
             out.flush()?;
         }
         self.check(&report)
     }
 
-    /// Holds the default level's kernels to the share that `--assert` asks for.
+    /// Holds the kernels to what `--assert` and `--least-share` ask for.
     fn check(&self, report: &Report) -> Result<(), Failure> {
-        let Some(wanted) = self.assert else { return Ok(()) };
-        let short: Vec<String> = report
-            .levels
-            .iter()
-            .filter(|level| level.default)
-            .flat_map(|level| &level.gemm)
-            .filter(|gemm| gemm.m >= 128 && gemm.share_of_peak < wanted)
-            .map(|gemm| {
-                format!("{} at {}x{}x{}: {:.1} %", gemm.kernel, gemm.m, gemm.k, gemm.n, 100.0 * gemm.share_of_peak)
-            })
-            .collect();
-        if short.is_empty() {
-            return Ok(());
+        let mut faults = Vec::new();
+        for gemm in &report.gemm {
+            let GemmReport { kernel, m, k, n, .. } = gemm;
+            if self.assert && !gemm.default && gemm.of_default > 1.1 {
+                faults.push(format!("{kernel} at {m}x{k}x{n} is {:.2} times as fast as the default", gemm.of_default));
+            }
+            if let Some(least) = self.least_share
+                && gemm.default
+                && gemm.m >= 128
+                && gemm.share_of_peak < least
+            {
+                faults.push(format!("{kernel} at {m}x{k}x{n}: {:.1} % of peak", 100.0 * gemm.share_of_peak));
+            }
         }
-        Err(Failure::Failed(format!("below {:.1} % of peak: {}", 100.0 * wanted, short.join("; "))))
+        if faults.is_empty() { Ok(()) } else { Err(Failure::Failed(faults.join("; "))) }
     }
 }
 
-fn measure(cpu: &Cpu, default: bool, budget: Duration) -> Result<LevelReport, Failure> {
-    let peak_gflops = best_rate(budget, || multiply_adds(cpu));
-    let read_gbytes = READ_KIBIBYTES
-        .into_iter()
-        .map(|kibibytes| {
-            let data = vec![1.0f32; kibibytes * 1024 / size_of::<f32>()];
-            // A small buffer is read many times in one run, so that the clock's resolution doesn't matter.
-            let rounds = (1 << 11) / kibibytes.min(1 << 11);
-            let bytes = (rounds * kibibytes * 1024) as f64;
-            let gbytes_per_second = best_rate(budget, || {
-                for _ in 0..rounds {
-                    black_box(peak::read(cpu, black_box(&data)));
-                }
-                bytes
-            });
-            ReadReport { kibibytes, gbytes_per_second }
-        })
-        .collect();
-    let mut gemm = Vec::new();
-    for (k, n) in WEIGHTS {
-        for m in ROWS {
-            gemm.push(measure_gemm(cpu, m, k, n, budget)?);
-        }
+/// Whether this level, and none below it, has the unit that computes in this arithmetic.
+fn has_own_unit(cpu: &Cpu, arithmetic: Arithmetic) -> bool {
+    match arithmetic {
+        Arithmetic::F32 => cpu.vector_level() == cpu.level(),
+        Arithmetic::Int8 => cpu.vector_level() != cpu.level(),
+        _ => cpu.level() == Level::Amx,
     }
-    Ok(LevelReport { level: cpu.level().to_string(), default, peak_gflops, read_gbytes, gemm })
 }
 
-/// A short run of what the peak is measured with; gives its floating-point operations.
-fn multiply_adds(cpu: &Cpu) -> f64 {
-    peak::multiply_adds(cpu, 20_000) as f64
+/// A short run of what the peak is measured with; gives its operations.
+fn unit(cpu: &Cpu, arithmetic: Arithmetic) -> f64 {
+    peak::products(cpu, arithmetic, 20_000) as f64
 }
 
-fn measure_gemm(cpu: &Cpu, m: usize, k: usize, n: usize, budget: Duration) -> Result<GemmReport, Failure> {
+fn read(cpu: &Cpu, kibibytes: usize, budget: Duration) -> ReadReport {
+    let data = vec![1.0f32; kibibytes * 1024 / size_of::<f32>()];
+    // A small buffer is read many times in one run, so that the clock's resolution doesn't matter.
+    let rounds = (1 << 11) / kibibytes.min(1 << 11);
+    let bytes = (rounds * kibibytes * 1024) as f64;
+    let gbytes_per_second = best_rate(budget, || {
+        for _ in 0..rounds {
+            black_box(peak::read(cpu, black_box(&data)));
+        }
+        bytes
+    });
+    ReadReport { level: cpu.level().to_string(), kibibytes, gbytes_per_second }
+}
+
+/// A kernel at one shape, ready to run.
+struct Candidate {
+    cpu: Cpu,
+    rhs: PackedRhs,
+    scratch: Vec<f32>,
+    default: bool,
+    gops: f64,
+    rates: Vec<f64>,
+}
+
+/// Measures all kernels of an arithmetic at one shape, in turns.
+fn measure(
+    default: &Cpu,
+    chosen: impl Fn(&Cpu) -> bool,
+    arithmetic: Arithmetic,
+    (m, k, n): (usize, usize, usize),
+    budget: Duration,
+) -> Result<Vec<GemmReport>, Failure> {
     let failed = |error: loquat_kernels::KernelError| Failure::from_error(&error);
     let fill = |column: usize, row: &mut [f32]| {
         row.iter_mut().enumerate().for_each(|(i, value)| *value = ((column * 31 + i * 17) % 64) as f32 / 64.0 - 0.5);
     };
-    let rhs = PackedRhs::pack(cpu, Exec::Serial, k, n, &fill).map_err(failed)?;
+    let best = kernel_for(default, arithmetic, n).name;
+    let mut candidates: Vec<Candidate> = Vec::new();
+    for cpu in Cpu::available() {
+        for kernel in kernels_of(&cpu, arithmetic) {
+            let is_default = kernel.name == best;
+            let is_new = candidates.iter().all(|candidate| candidate.rhs.kernel_name() != kernel.name);
+            if is_new && (chosen(&cpu) || is_default) {
+                let rhs = PackedRhs::pack_for(kernel, &cpu, Exec::Serial, k, n, &fill).map_err(failed)?;
+                let scratch = vec![0.0; scratch_len(&rhs, m, 1).map_err(failed)?];
+                candidates.push(Candidate { cpu, rhs, scratch, default: is_default, gops: 0.0, rates: Vec::new() });
+            }
+        }
+    }
+    let Some(reference) = candidates.iter().position(|candidate| candidate.default) else { return Ok(Vec::new()) };
     let lhs: Vec<f32> = (0..m * k).map(|i| (i % 61) as f32 / 61.0 - 0.5).collect();
     let bias = vec![0.5f32; n];
     let mut out = vec![0.0f32; m * n];
     let epilogue = Epilogue { bias: Some(&bias), ..Epilogue::default() };
-    let flop = 2.0 * m as f64 * k as f64 * n as f64;
-    let mut result = Ok(());
-    let (mut gflops, mut shares) = (0.0f64, Vec::new());
+    let operations = 2.0 * m as f64 * k as f64 * n as f64;
+    let mut shares = vec![Vec::new(); candidates.len()];
     let begin = Instant::now();
-    while shares.len() < 3 || begin.elapsed() < budget {
-        let peak = rate(|| multiply_adds(cpu));
-        let own = rate(|| {
+    let mut result = Ok(());
+    while shares[reference].len() < 3 || begin.elapsed() < budget * candidates.len() as u32 {
+        for (candidate, shares) in candidates.iter_mut().zip(&mut shares) {
+            let Candidate { cpu, rhs, scratch, gops, rates, .. } = candidate;
+            let peak = rate(|| unit(cpu, arithmetic));
             let mut run = || {
                 let (lhs, out) = (MatRef::new(&lhs, m, k, k)?, MatMut::new(&mut out, m, n, n)?);
-                gemm(cpu, Exec::Serial, lhs, &rhs, &epilogue, out)
+                gemm(cpu, Exec::Serial, lhs, rhs, &epilogue, scratch, out)
             };
-            if let Err(error) = run() {
-                result = Err(failed(error));
-            }
-            flop
-        });
-        gflops = gflops.max(own);
-        shares.push(own / peak);
+            // Runs of a few microseconds are repeated, so that the others' leavings in the caches don't count.
+            let repeats = (1e8 / operations).clamp(1.0, 8.0) as usize;
+            let own = rate(|| {
+                for _ in 0..repeats {
+                    if let Err(error) = run() {
+                        result = Err(failed(error));
+                    }
+                }
+                operations * repeats as f64
+            });
+            *gops = gops.max(own);
+            rates.push(own);
+            shares.push(own / peak);
+        }
     }
     result?;
-    shares.sort_by(f64::total_cmp);
-    Ok(GemmReport { kernel: rhs.kernel_name(), m, k, n, gflops, share_of_peak: shares[shares.len() / 2] })
+    let of_default = |candidate: &Candidate| {
+        let ratios = candidate.rates.iter().zip(&candidates[reference].rates).map(|(own, default)| own / default);
+        median(ratios.collect())
+    };
+    let report = |(candidate, shares): (&Candidate, &Vec<f64>)| GemmReport {
+        kernel: candidate.rhs.kernel_name(),
+        arithmetic: arithmetic.name(),
+        default: candidate.default,
+        m,
+        k,
+        n,
+        gops: candidate.gops,
+        share_of_peak: median(shares.clone()),
+        of_default: of_default(candidate),
+    };
+    let reports = candidates.iter().zip(&shares).filter(|(candidate, _)| chosen(&candidate.cpu));
+    Ok(reports.map(report).collect())
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
 }
 
 /// The amount of work per nanosecond that one run does.
@@ -219,23 +322,8 @@ fn best_rate(budget: Duration, mut work: impl FnMut() -> f64) -> f64 {
     best
 }
 
-fn print(out: &mut Output, level: &LevelReport) -> Result<(), Failure> {
-    let mark = if level.default { " *" } else { "" };
-    out.line(format_args!("{}{mark}: peak {:.1} GFLOP/s f32 on one core", level.level, level.peak_gflops))?;
-    for read in &level.read_gbytes {
-        out.line(format_args!("  read {:>6} KiB  {:>7.1} GB/s", read.kibibytes, read.gbytes_per_second))?;
-    }
-    out.line(format_args!("  {:<28} {:>5} {:>5} {:>5} {:>9} {:>7}", "kernel", "m", "k", "n", "GFLOP/s", "% peak"))?;
-    for gemm in &level.gemm {
-        out.line(format_args!(
-            "  {:<28} {:>5} {:>5} {:>5} {:>9.1} {:>7.1}",
-            gemm.kernel,
-            gemm.m,
-            gemm.k,
-            gemm.n,
-            gemm.gflops,
-            100.0 * gemm.share_of_peak
-        ))?;
-    }
-    out.line("")
+fn print(out: &mut Output, row: &GemmReport) -> Result<(), Failure> {
+    let GemmReport { kernel, default, m, k, n, gops, share_of_peak, of_default, .. } = row;
+    let (mark, share) = (if *default { '*' } else { ' ' }, 100.0 * share_of_peak);
+    out.line(format_args!("{mark} {kernel:<30} {m:>5} {k:>5} {n:>5} {gops:>8.1} {share:>7.1} {of_default:>6.2}"))
 }

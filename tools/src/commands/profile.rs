@@ -15,7 +15,7 @@ use crate::{
 };
 
 const AFTER_HELP: &str = "\
-The batch is B sequences of S tokens each. GFLOP/s and the share of the measured peak are those of the threads that work on a
+The batch is B sequences of S tokens each. GFLOP/s and the share of the measured f32 peak are those of the threads that work on a
 step: one where sequences are spread over the threads (mode sharded), all of them where the threads share each step (team).
 With --json, one object: {\"mode\", \"threads\", \"milliseconds\", \"steps\": [{\"name\", \"kernel\", \"microseconds\", ...}], ...}.
 The trace opens in Chrome (chrome://tracing) and Perfetto.
@@ -192,11 +192,11 @@ fn print(out: &mut Output, report: &Report) -> Result<(), Failure> {
         report.best_milliseconds,
         report.tokens_per_second
     ))?;
-    out.line(format_args!("{} level, peak of one core {:.1} GFLOP/s", report.level, report.peak_gflops))?;
+    out.line(format_args!("{} level, f32 peak of one core {:.1} GFLOP/s", report.level, report.peak_gflops))?;
     out.line("")?;
     out.line(format_args!(
         "{:>10} {:>6} {:>6} {:>8} {:>6} {:>7}  {:<36} step",
-        "us/run", "%", "calls", "GFLOP/s", "% peak", "GB/s", "kernel"
+        "us/run", "%", "calls", "GFLOP/s", "% f32", "GB/s", "kernel"
     ))?;
     for step in &report.steps {
         out.line(format_args!(

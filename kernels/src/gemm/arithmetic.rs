@@ -1,0 +1,234 @@
+//! The arithmetics that products are computed in, and the form that each gives its operands.
+
+use crate::{Cpu, Features};
+
+/// How a product is computed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Arithmetic {
+    /// `f32` multiply-adds.
+    F32,
+    /// Each value is split into two `bf16`, a high and a low part; three products of parts are added up in `f32`. The error is near that of
+    /// `f32` (about 2⁻¹⁶ of a product's terms).
+    Bf16x3,
+    /// Values rounded to `bf16`, added up in `f32`.
+    Bf16,
+    /// Values rounded to 127 steps either way: of each output column's largest weight, and of each row's largest activation. Products are
+    /// added up exactly.
+    Int8,
+}
+
+impl Arithmetic {
+    /// The name in reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Arithmetic::F32 => "f32",
+            Arithmetic::Bf16x3 => "bf16x3",
+            Arithmetic::Bf16 => "bf16",
+            Arithmetic::Int8 => "int8",
+        }
+    }
+
+    /// The arithmetic that stands in for this one at the level of `cpu`: itself where there is a kernel, else [`F32`](Arithmetic::F32).
+    pub fn available(self, cpu: &Cpu) -> Arithmetic {
+        if super::kernels_of(cpu, self).next().is_some() { self } else { Arithmetic::F32 }
+    }
+
+    /// Coded values that one value becomes.
+    pub(crate) fn parts(self) -> usize {
+        if self == Arithmetic::Bf16x3 { 2 } else { 1 }
+    }
+
+    /// Words of 32 bits that a row of `k` values takes in coded form.
+    pub(crate) fn words(self, k: usize) -> usize {
+        match self {
+            Arithmetic::F32 => k,
+            Arithmetic::Bf16 => k.div_ceil(32) * TILE_WORDS,
+            Arithmetic::Bf16x3 => k.div_ceil(32) * 2 * TILE_WORDS,
+            Arithmetic::Int8 => k.div_ceil(64) * TILE_WORDS,
+        }
+    }
+
+    /// Rows of `nr` words behind those of a panel's weights: the columns' scales, and 128 times the sums of their weights.
+    pub(super) fn trailing_rows(self) -> usize {
+        if self == Arithmetic::Int8 { 2 } else { 0 }
+    }
+}
+
+/// Words in a tile's row of 64 bytes, which all coded rows are made of.
+pub(crate) const TILE_WORDS: usize = 16;
+
+/// Writes a row in coded form, zeros behind its end: `words` is [`Arithmetic::words`] long. Gives the factor that the codes are to be
+/// multiplied with, 1 where there is none.
+///
+/// * `Bf16`: two values a word, the first in the lower half.
+/// * `Bf16x3`: the same by turns, 16 words of high parts and the 16 of the corresponding low ones.
+/// * `Int8`: four values a word, the first in the lowest byte.
+pub(crate) fn encode(cpu: &Cpu, arithmetic: Arithmetic, values: &[f32], words: &mut [u32]) -> f32 {
+    debug_assert_eq!(words.len(), arithmetic.words(values.len()));
+    match arithmetic {
+        Arithmetic::F32 => {
+            words.copy_from_slice(bytemuck::cast_slice(values));
+            1.0
+        }
+        Arithmetic::Int8 => cpu.arch().dispatch(EncodeInt8 { values, words }),
+        #[cfg(target_arch = "x86_64")]
+        Arithmetic::Bf16 if cpu.features().contains(Features::AMX) => {
+            // SAFETY: the level has the conversions.
+            unsafe { x86::bf16(values, words) };
+            1.0
+        }
+        #[cfg(target_arch = "x86_64")]
+        Arithmetic::Bf16x3 if cpu.features().contains(Features::AMX) => {
+            // SAFETY: as above.
+            unsafe { x86::bf16x3(values, words) };
+            1.0
+        }
+        Arithmetic::Bf16 => {
+            encode_by(values, words, 1, reference::bf16);
+            1.0
+        }
+        Arithmetic::Bf16x3 => {
+            encode_by(values, words, 2, reference::bf16);
+            1.0
+        }
+    }
+}
+
+/// Codes without instructions for it.
+fn encode_by(values: &[f32], words: &mut [u32], parts: usize, round: impl Fn(f32) -> u16) {
+    words.fill(0);
+    for (tile, values) in words.chunks_exact_mut(parts * TILE_WORDS).zip(values.chunks(2 * TILE_WORDS)) {
+        for (i, &value) in values.iter().enumerate() {
+            let mut rest = value;
+            for part in 0..parts {
+                let rounded = round(rest);
+                tile[part * TILE_WORDS + i / 2] |= u32::from(rounded) << (16 * (i % 2));
+                rest -= f32::from_bits(u32::from(rounded) << 16);
+            }
+        }
+    }
+}
+
+/// A value as two `bf16`, the high part and the low one, in the lower halves of words.
+#[inline(always)]
+pub(crate) fn encode_one(value: f32) -> [u32; 2] {
+    let high = reference::bf16(value);
+    [u32::from(high), u32::from(reference::bf16(value - f32::from_bits(u32::from(high) << 16)))]
+}
+
+struct EncodeInt8<'a> {
+    values: &'a [f32],
+    words: &'a mut [u32],
+}
+
+/// The largest magnitude that a value is coded as.
+const MOST: f32 = 127.0;
+
+impl pulp::WithSimd for EncodeInt8<'_> {
+    type Output = f32;
+
+    #[inline(always)]
+    fn with_simd<S: pulp::Simd>(self, _: S) -> f32 {
+        // Magnitudes compare like the numbers that their bits are, and a NaN is above all others, so that it isn't lost.
+        let largest = self.values.iter().fold(0u32, |most, value| most.max(value.to_bits() & 0x7FFF_FFFF));
+        let largest = f32::from_bits(largest);
+        let factor = if largest > 0.0 { MOST / largest } else { 0.0 };
+        let bytes: &mut [u8] = bytemuck::cast_slice_mut(self.words);
+        let (coded, rest) = bytes.split_at_mut(self.values.len());
+        for (byte, value) in coded.iter_mut().zip(self.values) {
+            /// Adding it leaves a number's nearest integer in the low bits.
+            const ROUND: f32 = 12_582_912.0;
+            *byte = (value * factor + ROUND).to_bits() as u8;
+        }
+        rest.fill(0);
+        largest / MOST
+    }
+}
+
+/// The conversions, written so that they are plainly right.
+pub(super) mod reference {
+    /// The nearest `bf16`, ties to even; what is too small for a normal number is zero, as the instructions have it.
+    #[inline(always)]
+    pub(in super::super) fn bf16(value: f32) -> u16 {
+        let bits = value.to_bits();
+        let rounded = (bits.wrapping_add(0x7FFF + (bits >> 16 & 1)) >> 16) as u16;
+        let number = if bits & 0x7F80_0000 == 0 { (bits >> 16) as u16 & 0x8000 } else { rounded };
+        if value.is_nan() { (bits >> 16) as u16 | 0x40 } else { number }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use std::{
+        arch::x86_64::{
+            __m256i, __m512, __m512i, _mm512_castsi512_ps, _mm512_castsi512_si256, _mm512_cvtepu16_epi32,
+            _mm512_cvtne2ps_pbh, _mm512_extracti64x4_epi64, _mm512_loadu_ps, _mm512_maskz_loadu_ps, _mm512_slli_epi32,
+            _mm512_storeu_si512, _mm512_sub_ps,
+        },
+        mem::transmute,
+    };
+
+    use super::TILE_WORDS;
+
+    /// Two vectors of values, zeros behind the end.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bf16")]
+    fn load(values: &[f32]) -> [__m512; 2] {
+        // SAFETY: the masks leave out what lies behind the end.
+        unsafe {
+            if values.len() >= 2 * TILE_WORDS {
+                [_mm512_loadu_ps(values.as_ptr()), _mm512_loadu_ps(values.as_ptr().add(TILE_WORDS))]
+            } else {
+                let mask = |skipped: usize| (1u32 << values.len().saturating_sub(skipped).min(TILE_WORDS)) - 1;
+                [
+                    _mm512_maskz_loadu_ps(mask(0) as u16, values.as_ptr()),
+                    _mm512_maskz_loadu_ps(mask(TILE_WORDS) as u16, values.as_ptr().wrapping_add(TILE_WORDS)),
+                ]
+            }
+        }
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bf16")]
+    fn round([first, second]: [__m512; 2]) -> __m512i {
+        // SAFETY: both types are 64 bytes without meaning of their own.
+        unsafe { transmute(_mm512_cvtne2ps_pbh(second, first)) }
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bf16")]
+    fn store(words: &mut [u32], at: usize, value: __m512i) {
+        let words = &mut words[at..at + TILE_WORDS];
+        // SAFETY: there is room for 16 words.
+        unsafe { _mm512_storeu_si512(words.as_mut_ptr().cast(), value) };
+    }
+
+    #[target_feature(enable = "avx512f,avx512bf16")]
+    pub(super) fn bf16(values: &[f32], words: &mut [u32]) {
+        for (i, values) in values.chunks(2 * TILE_WORDS).enumerate() {
+            store(words, i * TILE_WORDS, round(load(values)));
+        }
+    }
+
+    #[target_feature(enable = "avx512f,avx512bf16")]
+    pub(super) fn bf16x3(values: &[f32], words: &mut [u32]) {
+        for (i, values) in values.chunks(2 * TILE_WORDS).enumerate() {
+            let values = load(values);
+            let high = round(values);
+            let rest = [
+                _mm512_sub_ps(values[0], widen(_mm512_castsi512_si256(high))),
+                _mm512_sub_ps(values[1], widen(_mm512_extracti64x4_epi64::<1>(high))),
+            ];
+            store(words, 2 * i * TILE_WORDS, high);
+            store(words, (2 * i + 1) * TILE_WORDS, round(rest));
+        }
+    }
+
+    /// `bf16` as `f32`.
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    fn widen(values: __m256i) -> __m512 {
+        _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(values)))
+    }
+}

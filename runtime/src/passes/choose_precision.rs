@@ -1,0 +1,37 @@
+//! Choice of the arithmetic of each product.
+
+use loquat_kernels::Arithmetic;
+
+use super::Report;
+use crate::{
+    Precision,
+    graph::{Graph, Op},
+};
+
+/// Outputs below which a layer stays in `f32`: a panel of any coded kernel is wider, and such layers are heads, whose few numbers are
+/// the result itself.
+const LEAST_COLUMNS: usize = 32;
+
+pub(super) fn run(graph: &mut Graph, precision: Precision) -> Report {
+    let mut report = Report::default();
+    let arithmetic = precision.arithmetic();
+    if arithmetic == Arithmetic::F32 {
+        return report;
+    }
+    for node in graph.nodes_mut() {
+        let width = node.shape.width;
+        match &mut node.op {
+            Op::Linear(_) if width < LEAST_COLUMNS => {
+                report.refuse(&node.name, format!("{width} outputs are a head, which stays in f32"));
+                continue;
+            }
+            Op::Linear(linear) => linear.arithmetic = arithmetic,
+            // Probabilities don't have the even spread that bytes with one scale a row are good for.
+            Op::Attention(attention) if arithmetic == Arithmetic::Int8 => attention.spec.arithmetic = Arithmetic::Bf16,
+            Op::Attention(attention) => attention.spec.arithmetic = arithmetic,
+            _ => continue,
+        }
+        report.apply(&node.name);
+    }
+    report
+}
