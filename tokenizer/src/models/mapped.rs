@@ -53,7 +53,7 @@ impl Mapped {
         unigram: &mut UnigramScratch,
         sink: &mut impl TokenSink,
     ) -> Result<(), TokenizerError> {
-        let mut renamed = Renamed { ids: &self.ids, unk_id: self.unk_id, sink };
+        let mut renamed = Renamed { model: self, word, sink };
         match &self.pieces {
             Pieces::Bpe(model) => model.tokenize(word, bpe, &mut renamed),
             Pieces::Unigram(model) => model.tokenize(word, unigram, &mut renamed),
@@ -63,14 +63,19 @@ impl Mapped {
 
 /// Passes tokens on under their other ids.
 struct Renamed<'a, S> {
-    ids: &'a [u32],
-    unk_id: u32,
+    model: &'a Mapped,
+    word: &'a str,
     sink: &'a mut S,
 }
 
 impl<S: TokenSink> TokenSink for Renamed<'_, S> {
     fn push(&mut self, id: u32, start: usize, end: usize) {
-        let id = self.ids.get(id as usize).copied().unwrap_or(self.unk_id);
+        let Mapped { ids, vocabulary, unk_id, .. } = self.model;
+        let mut id = ids.get(id as usize).copied().unwrap_or(*unk_id);
+        // The vocabulary is that of two models: what this one doesn't know may be a piece of the other.
+        if id == *unk_id {
+            id = self.word.get(start..end).and_then(|text| vocabulary.token_to_id(text)).unwrap_or(id);
+        }
         self.sink.push(id, start, end);
     }
 
