@@ -1,8 +1,8 @@
 """Prints how fast loquat's tokenizers are beside others, on the same texts, ids compared first.
 
-    python3 benches/tokenizers/compare.py --tokenizer FOLDER/tokenizer.json [--only NAME] [--corpora english] [--threads 1 2] [--quick]
+    python3 benches/tokenizers/compare.py [--tokenizer NAME_OR_FILE …] [--only NAME] [--corpora english] [--threads 1 2] [--quick]
 
-The first run fetches the texts (see corpora.py) and builds the workers, each on its own; `nanotoken`, `gigatoken`, `tiktoken` and
+Vocabularies other than files are fetched by tools/reference/tokenizer_vocabularies.py, whose head says what it needs. The first run fetches the texts (see corpora.py) and builds the workers, each on its own; `nanotoken`, `gigatoken`, `tiktoken` and
 `sentencepiece` are what `pip install` has put there. A peer that doesn't build, doesn't load the tokenizer or gives other ids is
 listed with the reason. Every measurement is a process of its own, contenders take turns in an
 order shuffled each round, on one processor for each thread. Loading is not counted. `cold` is the first pass over
@@ -70,6 +70,23 @@ def plain_tokenizer(source, folder):
         if data is not None:
             (folder / name).write_bytes(data)
     return folder / "tokenizer.json"
+
+
+def published(name, folder):
+    """The `tokenizer.json` of that name, which is a file or one of the vocabularies of the differential run."""
+    if pathlib.Path(name).is_file():
+        return pathlib.Path(name)
+    sys.path.append(str(ROOT / "tools/reference"))
+    from tokenizer_vocabularies import VOCABULARIES
+
+    make = next((make for known, _, make in VOCABULARIES if known.startswith(name)), None)
+    if make is None:
+        sys.exit(f"{name} is neither a file nor one of {', '.join(known for known, _, _ in VOCABULARIES)}")
+    (folder / "vocabularies").mkdir(parents=True, exist_ok=True)
+    _, reference = make(folder / "vocabularies")
+    path = folder / "vocabularies" / f"{name}.json"
+    reference.save(str(path))
+    return path
 
 
 def tiktoken_file(file):
@@ -173,7 +190,8 @@ def compare(workers, tokenizer, corpus, documents, threads, rounds, rng):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--tokenizer", type=pathlib.Path, default=ROOT / "assets/all-MiniLM-L6-v2-int8/tokenizer.json")
+    parser.add_argument("--tokenizer", nargs="+", default=["MiniLM", "GPT-2", "XLM-RoBERTa"], metavar="NAME_OR_FILE",
+                        help="tokenizer.json files, or beginnings of names in tools/reference/tokenizer_vocabularies.py")
     parser.add_argument("--dir", type=pathlib.Path, default=ROOT / ".cache/tokenizers", help="where everything goes")
     parser.add_argument("--texts", type=pathlib.Path, help="the folder of the texts, if they are there already")
     parser.add_argument("--target", type=pathlib.Path, help="where the workers are built")
@@ -188,14 +206,16 @@ def main():
         subprocess.run([sys.executable, HERE / "corpora.py", texts], check=True)
     names = ["loquat", *(options.only or [name for name in RUST + PYTHON if name != "loquat"])]
     workers = build(dict.fromkeys(names), (options.target or options.dir / "target").resolve())
-    tokenizer = plain_tokenizer(options.tokenizer, options.dir / "plain")
     if options.quick:
         options.rounds = 1
         texts = beginnings(texts, options.corpora, options.dir / "beginnings")
     rng = random.Random(1)
-    for threads in options.threads:
-        for corpus in options.corpora:
-            compare(workers, tokenizer, corpus, texts / f"{corpus}.docs", threads, options.rounds, rng)
+    for name in options.tokenizer:
+        tokenizer = plain_tokenizer(published(name, options.dir), options.dir / "plain")
+        print(f"\n## {name}")
+        for threads in options.threads:
+            for corpus in options.corpora:
+                compare(workers, tokenizer, corpus, texts / f"{corpus}.docs", threads, options.rounds, rng)
 
 
 if __name__ == "__main__":

@@ -81,7 +81,7 @@ FAMILIES = [
     ("BigBirdTokenizer", "BigBird", "spiece.model", ["<s>", "</s>", "<unk>", "[SEP]", "<pad>", "[CLS]"], "[MASK]", {}),
     ("T5Tokenizer", "T5", "spiece.model", ["</s>", "<unk>", "<pad>"], None, {}),
     ("NllbTokenizer", "Nllb", "sentencepiece.bpe.model", FAIRSEQ, "<mask>", {}),
-    ("RemBertTokenizer", "RemBert", "sentencepiece.model", BERT, "[MASK]", {"do_lower_case": True, "keep_accents": False}),
+    ("RemBertTokenizer", "RemBert", "sentencepiece.model", ["[CLS]", "[SEP]", "[UNK]", "[PAD]"], "[MASK]", {"do_lower_case": True, "keep_accents": False}),
     ("XGLMTokenizer", "XGLM", "sentencepiece.bpe.model", FAIRSEQ, None, {}),
 ]
 

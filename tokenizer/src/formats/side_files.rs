@@ -220,8 +220,9 @@ impl SideFiles {
         all.extend(self.added_tokens.iter().cloned());
         let is_new = |content: &str| vocabulary.token_to_id(content).is_none();
         let mut next = vocabulary.len() + self.added_tokens.iter().filter(|token| is_new(&token.content)).count();
+        let listed: HashSet<&str> = self.added_tokens.iter().map(|token| &*token.content).collect();
         for content in self.additional_special_tokens.iter().filter(|content| is_new(content)) {
-            if !all.iter().any(|token| token.content == *content) {
+            if !listed.contains(&**content) {
                 all.push(special(content, u32::try_from(next).unwrap_or(u32::MAX)));
                 next += 1;
             }

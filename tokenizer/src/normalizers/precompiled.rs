@@ -7,6 +7,10 @@ use crate::normalized::{Alignment, Normalized, Source, Span};
 /// Clusters of so many bytes are looked up character by character only.
 const LONG_CLUSTER: usize = 6;
 
+/// Texts of a map are looked for up to so many bytes, so that a hostile one can't make every place of a text take as long as itself.
+/// Those of SentencePiece have some twenty.
+const LONGEST_TEXT: usize = 256;
+
 /// `Precompiled` of `tokenizer.json`.
 pub(crate) struct Precompiled {
     /// The trie of `darts-clone`: see [`Unit`].
@@ -203,7 +207,7 @@ impl Precompiled {
         out: &mut Normalized<A>,
     ) -> usize {
         let rest = &source.text()[at..];
-        let longest = self.walk(rest.as_bytes()).last();
+        let longest = self.walk(&rest.as_bytes()[..rest.len().min(LONGEST_TEXT)]).last();
         // Where a map has parts of characters, only whole ones count.
         if let Some((length, becomes)) = longest.filter(|&(length, _)| rest.is_char_boundary(length)) {
             changes.replace(&rest[..length], becomes, source, out);

@@ -283,7 +283,7 @@ const FAMILIES: &[Family] = &[
         normalization: Normalization::RemBert,
         templates: Some(BERT),
         mask_takes_space: true,
-        names: ["[CLS]", "[SEP]", "<unk>", "[SEP]", "<pad>", "[CLS]", "[MASK]"],
+        names: ["[CLS]", "[SEP]", "[UNK]", "[SEP]", "[PAD]", "[CLS]", "[MASK]"],
         ..PLAIN
     },
     Family {

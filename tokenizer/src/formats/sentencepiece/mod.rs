@@ -10,6 +10,7 @@ mod languages;
 mod merges;
 mod model;
 
+use std::collections::HashSet;
 use std::path::Path;
 
 use families::{Family, Normalization, Tail, Words};
@@ -327,7 +328,13 @@ impl Assembly<'_> {
         let words = self.family.words;
         let prepended = self.prepend_scheme(spm) != PrependScheme::Never && words != Words::Gemma;
         if !matches!(words, Words::Llama | Words::Gemma) && !spm.byte_fallback {
-            return Ok(Decoder::Metaspace(MetaspaceDecoder { replacement: MARK, prepended }));
+            let pieces = Decoder::Metaspace(MetaspaceDecoder { replacement: MARK, prepended });
+            if self.family.normalization != Normalization::SentencePiece {
+                return Ok(pieces);
+            }
+            // The whole text without the spaces around it.
+            let strip = StripDecoder { content: ' ', start: usize::MAX, stop: usize::MAX };
+            return Ok(Decoder::Sequence(vec![pieces, Decoder::Fuse, Decoder::Strip(strip)]));
         }
         let pattern = Pattern::Literal(MARK.to_string());
         let mut steps =
@@ -347,88 +354,65 @@ impl Assembly<'_> {
         normalizer: Option<&Normalizer>,
     ) -> Result<AddedVocabulary, TokenizerError> {
         let vocabulary = model.vocabulary();
-        let mut listed: Vec<AddedToken> = Vec::new();
-        let add = |content: &str, special: bool, listed: &mut Vec<AddedToken>| {
-            if listed.iter().any(|token| token.content == content) {
+        // The side files know the properties best, and say the ids of what they add.
+        let mut all = self.side_files.added_tokens.clone();
+        let mut seen: HashSet<String> = all.iter().map(|token| token.content.clone()).collect();
+        let is_new = |token: &AddedToken| vocabulary.token_to_id(&token.content).is_none();
+        let beyond = all.iter().filter(|token| is_new(token)).map(|token| token.id.saturating_add(1));
+        let mut next = beyond.fold(vocabulary.len() as u32, u32::max);
+        let mut add = |content: &str, special: bool| {
+            if !seen.insert(content.to_owned()) {
                 return;
             }
-            let token = AddedToken {
+            let id = vocabulary.token_to_id(content).unwrap_or_else(|| {
+                next = next.saturating_add(1);
+                next - 1
+            });
+            all.push(AddedToken {
                 content: content.to_owned(),
-                id: 0,
+                id,
                 special,
                 single_word: false,
                 lstrip: names.mask.as_deref() == Some(content) && self.family.mask_takes_space,
                 rstrip: false,
                 normalized: false,
-            };
-            listed.push(token);
+            });
         };
-        let is_ours = |piece: &&ModelPiece| !self.family.ids_elsewhere && vocabulary.token_to_id(&piece.text).is_some();
-        for piece in spm.pieces.iter().filter(is_ours) {
-            match piece.kind {
-                PieceKind::Control => add(&piece.text, true, &mut listed),
-                PieceKind::UserDefined => {
-                    add(&piece.text, self.family.special_pieces.contains(&&*piece.text), &mut listed);
+        if !self.family.ids_elsewhere {
+            for piece in spm.pieces.iter().filter(|piece| vocabulary.token_to_id(&piece.text).is_some()) {
+                match piece.kind {
+                    PieceKind::Control => add(&piece.text, true),
+                    PieceKind::UserDefined => add(&piece.text, self.family.special_pieces.contains(&&*piece.text)),
+                    _ => {}
                 }
-                _ => {}
             }
         }
-        listed.sort_by_key(|token| vocabulary.token_to_id(&token.content));
         let own = [&names.bos, &names.eos, &names.unk, &names.sep, &names.pad, &names.cls];
-        own.into_iter().flatten().for_each(|name| add(name, true, &mut listed));
+        own.into_iter().flatten().for_each(|name| add(name, true));
         match self.family.tail {
             Tail::ExtraIds => {
                 let extra = self.side_files.extra_ids.unwrap_or(100);
-                (0..extra).rev().for_each(|number| add(&format!("<extra_id_{number}>"), true, &mut listed));
+                (0..extra).rev().for_each(|number| add(&format!("<extra_id_{number}>"), true));
             }
-            Tail::MadeUpWords => made_up_words().for_each(|word| add(&word, true, &mut listed)),
+            Tail::MadeUpWords => made_up_words().for_each(|word| add(&word, true)),
             Tail::Languages { count } => {
-                languages::MBART50.split(' ').take(count).for_each(|language| add(language, true, &mut listed));
+                languages::MBART50.split(' ').take(count).for_each(|language| add(language, true));
             }
             Tail::None | Tail::Mask => {}
         }
-        let further = self.side_files.added_tokens.iter();
-        let is_listed = |content: &str| further.clone().any(|token| token.content == content);
         let languages = self.family.languages_beyond.split(' ').filter(|language| !language.is_empty());
-        languages.map(|language| self.language_token(language)).for_each(|token| {
-            if !is_listed(&token) {
-                add(&token, true, &mut listed);
-            }
-        });
+        languages.for_each(|language| add(&self.language_token(language), true));
         // Marian's vocabulary says which languages it translates to, by tokens that stand before a text.
         if self.family.ids_elsewhere {
             let tokens = vocabulary.entries().map(|entry| vocabulary.text_of(entry));
             let languages = tokens.filter(|token| token.starts_with(">>") && token.ends_with("<<"));
-            languages.for_each(|token| add(token, false, &mut listed));
+            languages.for_each(|token| add(token, false));
         }
         let additional = self.side_files.additional_special_tokens.iter().map(String::as_str);
-        let beyond = names.mask.as_deref().into_iter().chain(self.family.beyond.iter().copied()).chain(additional);
-        for token in beyond.filter(|token| !is_listed(token)) {
-            add(token, true, &mut listed);
-        }
-        // The side files know the properties best, and say the ids of what they add.
-        for token in further.clone() {
-            listed.retain(|other| other.content != token.content);
-        }
-        let known = listed.iter().filter_map(|token| vocabulary.token_to_id(&token.content));
-        let mut next = vocabulary.len() as u32;
-        let mut known: Vec<u32> = known.collect();
-        known.sort_unstable();
-        let (mut ours, mut theirs) = (listed, self.side_files.added_tokens.clone());
-        theirs.sort_by_key(|token| token.id);
-        for token in theirs.iter().filter(|token| vocabulary.token_to_id(&token.content).is_none()) {
-            next = next.max(token.id.saturating_add(1));
-        }
-        for token in &mut ours {
-            token.id = vocabulary.token_to_id(&token.content).unwrap_or_else(|| {
-                let id = next;
-                next = next.saturating_add(1);
-                id
-            });
-        }
-        theirs.extend(ours);
-        theirs.sort_by_key(|token| token.id);
-        AddedVocabulary::new(theirs, ListedIds::Count, vocabulary, normalizer)
+        let last = names.mask.as_deref().into_iter().chain(self.family.beyond.iter().copied()).chain(additional);
+        last.for_each(|token| add(token, true));
+        all.sort_by_key(|token| token.id);
+        AddedVocabulary::new(all, ListedIds::Count, vocabulary, normalizer)
             .map_err(|fault| fault.of_side_files(self.name))
     }
 
