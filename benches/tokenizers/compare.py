@@ -190,7 +190,7 @@ def compare(workers, tokenizer, corpus, documents, threads, rounds, rng):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--tokenizer", nargs="+", default=["MiniLM", "GPT-2", "XLM-RoBERTa"], metavar="NAME_OR_FILE",
+    parser.add_argument("--tokenizer", nargs="+", default=["MiniLM", "GPT-2", "USE-M3 as XLM"], metavar="NAME_OR_FILE",
                         help="tokenizer.json files, or beginnings of names in tools/reference/tokenizer_vocabularies.py")
     parser.add_argument("--dir", type=pathlib.Path, default=ROOT / ".cache/tokenizers", help="where everything goes")
     parser.add_argument("--texts", type=pathlib.Path, help="the folder of the texts, if they are there already")

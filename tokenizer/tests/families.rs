@@ -101,6 +101,14 @@ fn marian_has_the_ids_of_its_vocabulary() {
     assert_eq!(decode(&tokenizer, &ids(&tokenizer, "the end of the world")), "the end of the world");
     assert_eq!(pair_of(&tokenizer, "e", "the").0, ["▁", "e", "▁", "th", "e", "</s>"]);
 
+    let config = r#"{"tokenizer_class": "MarianTokenizer", "separate_vocabs": true}"#;
+    std::fs::write(folder.0.join("tokenizer_config.json"), config).expect("a file");
+    let error = Tokenizer::from_folder(&folder.0).expect_err("two vocabularies").to_string();
+    assert!(error.contains("tokenizer_config.json") && error.contains("separate_vocabs"), "{error}");
+    std::fs::remove_file(folder.0.join("tokenizer_config.json")).expect("the file");
+    std::fs::write(folder.0.join("config.json"), r#"{"model_type": "marian"}"#).expect("a file");
+    assert_eq!(tokens(&folder.load(), "the"), ["▁", "th", "e", "</s>"]);
+
     std::fs::write(folder.0.join("vocab.json"), r#"{"</s>": 0}"#).expect("a file");
     let error = Tokenizer::from_folder(&folder.0).expect_err("no unknown token").to_string();
     assert!(error.contains("vocab.json") && error.contains("<unk>"), "{error}");

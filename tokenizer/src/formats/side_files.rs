@@ -46,6 +46,10 @@ pub(crate) struct SideFiles {
     pub(crate) add_eos_token: Option<bool>,
     /// The language of the texts, for translation models.
     pub(crate) src_lang: Option<String>,
+    /// Which list of languages M2M100 has.
+    pub(crate) language_codes: Option<String>,
+    /// Whether Marian has a vocabulary for each side.
+    pub(crate) separate_vocabs: bool,
     /// Special tokens beside those that play a part.
     pub(crate) additional_special_tokens: Vec<String>,
     /// Tokens beyond the vocabulary, in the order of their ids.
@@ -131,6 +135,8 @@ struct ConfigFields {
     add_bos_token: Option<bool>,
     add_eos_token: Option<bool>,
     src_lang: Option<String>,
+    language_codes: Option<String>,
+    separate_vocabs: Option<bool>,
     model_max_length: Option<f64>,
     /// The older name of it.
     max_len: Option<f64>,
@@ -258,6 +264,8 @@ impl SideFiles {
             add_bos_token: config.add_bos_token,
             add_eos_token: config.add_eos_token,
             src_lang: config.src_lang,
+            language_codes: config.language_codes,
+            separate_vocabs: config.separate_vocabs.unwrap_or(false),
             added_tokens: added_tokens(config.added_tokens_decoder, older, |content| {
                 names.contains(content) || seen.contains(content)
             }),

@@ -45,7 +45,7 @@ pub(super) fn load(folder: &Path, side_files: &SideFiles) -> Result<Option<Token
         if let Some(bytes) = read_if_there(&path)? {
             let name = path.display().to_string();
             let family = family(folder, &name, side_files)?;
-            let ids = family.ids_elsewhere.then(|| vocabulary(folder)).transpose()?;
+            let ids = family.ids_elsewhere.then(|| vocabulary(folder, side_files)).transpose()?;
             return assemble(&name, &bytes, family, side_files, ids).map(Some);
         }
     }
@@ -58,7 +58,19 @@ pub(crate) fn parse(name: &str, bytes: &[u8]) -> Result<Tokenizer, TokenizerErro
 }
 
 /// The ids of `vocab.json`, where they are not those of the model.
-fn vocabulary(folder: &Path) -> Result<Vocabulary, TokenizerError> {
+fn vocabulary(folder: &Path, side_files: &SideFiles) -> Result<Vocabulary, TokenizerError> {
+    let invalid = |option: &str, expected: &str, found: &str| TokenizerError::Invalid {
+        file: folder.join("tokenizer_config.json").display().to_string(),
+        path: option.to_owned(),
+        expected: expected.to_owned(),
+        found: found.to_owned(),
+    };
+    if side_files.separate_vocabs {
+        return Err(invalid("separate_vocabs", "one vocabulary for both languages", "one for each"));
+    }
+    if let Some(codes) = side_files.language_codes.as_deref().filter(|&codes| codes != "m2m100") {
+        return Err(invalid("language_codes", "the languages of m2m100", codes));
+    }
     let path = folder.join("vocab.json");
     let name = path.display().to_string();
     let VocabularyMap(builder) = JsonFile::new(&name, &read(&path)?)?.root()?;
