@@ -33,6 +33,38 @@ def gigatoken(tokenizer):
     return lambda texts, _: loaded.encode_batch(texts)
 
 
+def tiktoken(tokenizer):
+    """Of byte-level BPE whose ids are in the order of the merges."""
+    import base64
+
+    import tiktoken as package
+
+    file = json.loads(pathlib.Path(tokenizer).read_text("utf-8"))
+    lines = pathlib.Path(tokenizer).with_name("tokenizer.tiktoken").read_bytes().split(b"\n")[:-1]
+    ranks = {base64.b64decode(token): int(rank) for token, rank in (line.split() for line in lines)}
+    gpt2 = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
+    steps = file["pre_tokenizer"].get("pretokenizers", [])
+    expressions = [step["pattern"]["Regex"] for step in steps if step["type"] == "Split"]
+    if len(expressions) > 1 or file["normalizer"]:
+        sys.exit("tiktoken splits by one expression and normalizes nothing")
+    special = {token["content"]: token["id"] for token in file["added_tokens"]}
+    loaded = package.Encoding("bench", pat_str=(expressions or [gpt2])[0], mergeable_ranks=ranks, special_tokens=special)
+
+    def encode(texts, threads):
+        if threads > 1:
+            return loaded.encode_ordinary_batch(texts, num_threads=threads)
+        return [loaded.encode_ordinary(text) for text in texts]
+
+    return encode
+
+
+def sentencepiece(tokenizer):
+    import sentencepiece as package
+
+    loaded = package.SentencePieceProcessor(model_file=str(pathlib.Path(tokenizer).with_name("tokenizer.model")))
+    return lambda texts, threads: loaded.encode(texts, num_threads=threads)
+
+
 def fnv(lists):
     count, value = 0, 0xCBF29CE484222325
     for ids in lists:
@@ -42,11 +74,14 @@ def fnv(lists):
     return count, f"{value:016x}"
 
 
+PEERS = {"nanotoken": nanotoken, "gigatoken": gigatoken, "tiktoken": tiktoken, "sentencepiece": sentencepiece}
+
+
 def main():
     name, tokenizer, path, threads, passes = sys.argv[1:]
     texts = list(documents(path))
     begin = time.perf_counter()
-    encode = {"nanotoken": nanotoken, "gigatoken": gigatoken}[name](tokenizer)
+    encode = PEERS[name](tokenizer)
     load = time.perf_counter() - begin
     seconds = []
     for _ in range(int(passes)):

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
 
+use crate::TokenizerError;
 use crate::models::Vocabulary;
 use crate::normalized::{NoSpans, Normalized, Original, Source};
 use crate::normalizers::Normalizer;
@@ -55,45 +56,66 @@ pub(crate) struct AddedVocabulary {
     in_normalized: Option<Matcher>,
 }
 
+/// What becomes of the ids that a file lists for added tokens, where they aren't those that the reference gives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ListedIds {
+    /// They are a fault: the file would mean one thing to its writer and another to the reference.
+    Count,
+    /// They mean nothing, as in the reference.
+    MeanNothing,
+}
+
 /// Why the added tokens can't be.
 #[derive(Debug)]
 pub(crate) enum AddedFault {
     /// The id is not the one that the token has or would get.
-    Id { place: usize, content: String, found: u32, expected: u32 },
+    Id { content: String, found: u32, expected: u32 },
     /// The automaton can't be built; the message says why.
     Automaton(String),
     /// A token can't be normalized; the message says why.
     Normalizer(String),
 }
 
+impl AddedFault {
+    /// That the side files of the vocabulary `file` add tokens that can't be.
+    pub(crate) fn of_side_files(self, file: &str) -> TokenizerError {
+        TokenizerError::Invalid {
+            file: file.to_owned(),
+            path: "tokenizer_config.json, added_tokens.json".to_owned(),
+            expected: "added tokens that fit the vocabulary".to_owned(),
+            found: match self {
+                AddedFault::Id { content, found, expected } => {
+                    format!("id {found} for {content:?}, which has or would get {expected}")
+                }
+                AddedFault::Automaton(message) | AddedFault::Normalizer(message) => message,
+            },
+        }
+    }
+}
+
 impl AddedVocabulary {
     /// Takes the tokens in the order of the file.
     ///
-    /// The reference ignores the ids of the file: a token that the model knows has the model's id, any other the
-    /// next id after the vocabulary. A file that says otherwise would silently mean different things to its
-    /// writer and to the reference.
+    /// The reference gives a token that the model knows the model's id, and any other the next id after the vocabulary.
     pub(crate) fn new(
         listed: Vec<AddedToken>,
+        ids: ListedIds,
         vocabulary: &Vocabulary,
         normalizer: Option<&Normalizer>,
     ) -> Result<Self, AddedFault> {
         let mut added = AddedVocabulary::default();
-        let mut next_id = vocabulary.len() as u64;
-        for (place, token) in listed.into_iter().enumerate() {
+        let mut next_id = vocabulary.len() as u32;
+        for mut token in listed {
             if token.content.is_empty() {
                 continue;
             }
             let known = added.token_to_id(&token.content).or_else(|| vocabulary.token_to_id(&token.content));
-            let expected = known.map_or(next_id, u64::from);
-            if expected != u64::from(token.id) {
-                return Err(AddedFault::Id {
-                    place,
-                    content: token.content,
-                    found: token.id,
-                    expected: expected.try_into().unwrap_or(u32::MAX),
-                });
+            let id = known.unwrap_or(next_id);
+            if ids == ListedIds::Count && id != token.id {
+                return Err(AddedFault::Id { content: token.content, found: token.id, expected: id });
             }
-            next_id += u64::from(known.is_none());
+            token.id = id;
+            next_id = next_id.saturating_add(u32::from(known.is_none()));
             if token.normalized
                 && let Some(normalizer) = normalizer
             {

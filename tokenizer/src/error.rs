@@ -19,7 +19,8 @@ pub enum TokenizerError {
 
     /// A folder holds no tokenizer.
     #[error(
-        "{path}: no tokenizer here: expected a file tokenizer.json, vocab.txt, or merges.txt with vocab.json",
+        "{path}: no tokenizer here: expected a file tokenizer.json, a SentencePiece model (sentencepiece.bpe.model, spiece.model, \
+         spm.model, tokenizer.model, sentencepiece.model, source.spm), merges.txt with vocab.json, or vocab.txt",
         path = path.display()
     )]
     NoTokenizer {

@@ -1,8 +1,8 @@
 //! Tokenizers for transformer models, exact to the reference, with offsets.
 //!
 //! A [`Tokenizer`] is read from the files of a published model (`tokenizer.json`, `vocab.txt`, `vocab.json` with
-//! `merges.txt`) and gives the ids that Hugging Face's `tokenizers` gives for the same text, to the last one, along
-//! with the place of each token in the original text.
+//! `merges.txt`, SentencePiece's `.model`) and gives the ids that Hugging Face's `tokenizers` gives for the same text, to the
+//! last one, along with the place of each token in the original text.
 //!
 //! ```
 //! # let folder = std::env::temp_dir().join(format!("loquat-tokenizer-doc-{}", std::process::id()));

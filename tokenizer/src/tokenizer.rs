@@ -38,6 +38,7 @@ pub struct Tokenizer {
     pub(crate) default_padding: Option<Padding>,
     pub(crate) model_max_length: Option<usize>,
     pub(crate) padding_side: Side,
+    pub(crate) truncation_side: Side,
     pub(crate) clean_up: Option<bool>,
 }
 
@@ -53,8 +54,9 @@ pub struct IdsEncoded {
 }
 
 impl Tokenizer {
-    /// Reads the tokenizer of a model folder: `tokenizer.json`, else `merges.txt` with `vocab.json`, else `vocab.txt`;
-    /// with `tokenizer_config.json`, `special_tokens_map.json` and `added_tokens.json` where they are.
+    /// Reads the tokenizer of a model folder: `tokenizer.json`, else a SentencePiece model under one of its usual names, else
+    /// `merges.txt` with `vocab.json`, else `vocab.txt`; with `tokenizer_config.json`, `special_tokens_map.json` and
+    /// `added_tokens.json` where they are.
     ///
     /// Where the folder has a `tokenizer.json`, that file alone says how texts are tokenized; the side files say which
     /// token plays which part and how long a text may be.
@@ -164,7 +166,7 @@ impl Tokenizer {
     }
 
     /// Appends the ids of a text, special tokens included, to `out`, no more than `max_length` of them (the text is
-    /// cut at its end). This is the fast way where nothing but ids is wanted.
+    /// cut at its [`truncation_side`](Self::truncation_side)). This is the fast way where nothing but ids is wanted.
     ///
     /// # Errors
     /// When `max_length` is less than the special tokens alone, or the text has 4 GiB. `out` is then as it was.
@@ -193,8 +195,12 @@ impl Tokenizer {
                         out.truncate(begin);
                         return Err(error);
                     }
-                    tokens += out.len() - before;
-                    out.truncate(before.saturating_add(room).min(out.len()));
+                    let length = out.len() - before;
+                    tokens += length;
+                    match self.truncation_side {
+                        Side::Right => out.truncate(before + room.min(length)),
+                        Side::Left => drop(out.drain(before..out.len() - room.min(length))),
+                    }
                 }
             }
         }
@@ -257,8 +263,7 @@ impl Tokenizer {
     /// # Ok::<(), loquat_tokenizer::TokenizerError>(())
     /// ```
     pub fn token_to_id(&self, token: &str) -> Option<u32> {
-        let added = self.pipeline.added.token_to_id(token);
-        added.or_else(|| self.pipeline.model.vocabulary().token_to_id(token))
+        self.pipeline.token_to_id(token)
     }
 
     /// The text of a token by its id.
@@ -310,6 +315,11 @@ impl Tokenizer {
             direction: self.padding_side,
             ..Padding::default()
         })
+    }
+
+    /// Which end of a text is cut, as the folder says it; else the right.
+    pub fn truncation_side(&self) -> Side {
+        self.truncation_side
     }
 
     /// The longest input that the model takes, special tokens included, where the folder says it.

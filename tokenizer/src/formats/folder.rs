@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::side_files::SideFiles;
-use super::{read_if_there, sentencepiece, tokenizer_json, vocab_and_merges, vocab_txt};
+use super::{byt5, read_if_there, sentencepiece, tokenizer_json, vocab_and_merges, vocab_txt};
 use crate::{Tokenizer, TokenizerError};
 
 pub(crate) fn load(folder: &Path) -> Result<Tokenizer, TokenizerError> {
@@ -11,6 +11,9 @@ pub(crate) fn load(folder: &Path) -> Result<Tokenizer, TokenizerError> {
     let path = folder.join("tokenizer.json");
     if let Some(bytes) = read_if_there(&path)? {
         return tokenizer_json::parse(&path.display().to_string(), &bytes, side_files);
+    }
+    if byt5::is_meant(&side_files) {
+        return byt5::load(folder, side_files);
     }
     if let Some(tokenizer) = sentencepiece::load(folder, &side_files)? {
         return Ok(tokenizer);

@@ -1,6 +1,7 @@
 //! The files that tokenizers are published in: one file per format.
 
 mod base64;
+mod byt5;
 pub(crate) mod folder;
 mod json;
 mod merges;

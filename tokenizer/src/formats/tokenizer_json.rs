@@ -63,23 +63,14 @@ pub(crate) fn parse(name: &str, bytes: &[u8], side_files: SideFiles) -> Result<T
     let truncation = root.truncation.map(|raw| defaults::truncation(file, raw));
     let padding = root.padding.map(|raw| defaults::padding(file, raw));
 
-    let mut tokenizer = Tokenizer {
-        pipeline: Pipeline::new(added, normalizer, pre_tokenizer, model),
-        processor: processor.unwrap_or_default(),
-        decoder,
-        special_tokens: Default::default(),
-        default_truncation: truncation.transpose()?,
-        default_padding: padding.transpose()?,
-        model_max_length: side_files.model_max_length,
-        padding_side: side_files.padding_side,
-        clean_up: side_files.clean_up,
-    };
+    let (truncation, padding) = (truncation.transpose()?, padding.transpose()?);
     let named_here = SpecialNames {
-        pad: tokenizer.default_padding.as_ref().map(|padding| padding.pad_token.clone()),
-        unk: tokenizer.pipeline.model.unk_token().map(str::to_owned),
+        pad: padding.as_ref().map(|padding| padding.pad_token.clone()),
+        unk: model.unk_token().map(str::to_owned),
         ..SpecialNames::default()
     };
-    let names = side_files.names.or(named_here).or(SpecialNames::bert());
-    tokenizer.special_tokens = names.resolve(|name| tokenizer.token_to_id(name));
-    Ok(tokenizer)
+    let names = side_files.names.clone().or(named_here).or(SpecialNames::bert());
+    let pipeline = Pipeline::new(added, normalizer, pre_tokenizer, model);
+    let tokenizer = side_files.tokenizer(pipeline, processor.unwrap_or_default(), decoder, names);
+    Ok(Tokenizer { default_truncation: truncation, default_padding: padding, ..tokenizer })
 }

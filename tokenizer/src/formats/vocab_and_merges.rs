@@ -3,19 +3,17 @@
 
 use std::path::Path;
 
-use serde::Deserialize;
-
 use super::json::JsonFile;
-use super::side_files::SideFiles;
+use super::read;
+use super::side_files::{SideFiles, model_type};
 use super::vocabulary_map::VocabularyMap;
-use super::{read, read_if_there};
-use crate::added_vocabulary::{AddedFault, AddedToken, AddedVocabulary};
-use crate::decoders::{BpeDecoder, Decoder};
+use crate::added_vocabulary::{AddedVocabulary, ListedIds};
+use crate::decoders::{BpeDecoder, Decoder, StripDecoder};
 use crate::models::{Bpe, BpeParts, MergeList, Model, Vocabulary};
-use crate::normalizers::{BertNormalizer, Normalizer};
+use crate::normalizers::{BertNormalizer, Normalizer, Replace};
 use crate::pipeline::Pipeline;
-use crate::pre_tokenizers::{ByteLevel, PreTokenizer};
-use crate::processors::{PostProcessor, Trim};
+use crate::pre_tokenizers::{Behavior, ByteLevel, Pattern, PreTokenizer, Split};
+use crate::processors::{PostProcessor, Template, TemplatePiece, Trim};
 use crate::special_tokens::SpecialNames;
 use crate::{Tokenizer, TokenizerError};
 
@@ -31,16 +29,17 @@ enum Family {
     Gpt2,
     /// RoBERTa, BART and others: byte level, `<s> … </s>` around the text.
     Roberta,
+    /// Blenderbot: byte level, `</s>` after the text.
+    Blenderbot,
+    /// CLIP: lower case, letters and single numbers on the byte level, a mark at the end of each, a token at both ends of the text.
+    Clip,
 }
 
-const SUPPORTED: &str =
-    "BartTokenizer, GPT2Tokenizer, LEDTokenizer, LongformerTokenizer, OpenAIGPTTokenizer, RobertaTokenizer";
+const SUPPORTED: &str = "BartTokenizer, BlenderbotTokenizer, CLIPTokenizer, GPT2Tokenizer, LEDTokenizer, LongformerTokenizer, \
+    OpenAIGPTTokenizer, RobertaTokenizer";
 
-/// The part of `config.json` that says what the model is.
-#[derive(Default, Deserialize)]
-struct ModelConfig {
-    model_type: Option<String>,
-}
+/// What CLIP takes words from; special tokens are cut out before.
+const CLIP_WORDS: &str = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+";
 
 impl Family {
     /// By the class of the tokenizer, else by the type of the model, else by the special tokens there are.
@@ -56,18 +55,17 @@ impl Family {
             return match class.strip_suffix("Fast").unwrap_or(class) {
                 "GPT2Tokenizer" => Ok(Family::Gpt2),
                 "OpenAIGPTTokenizer" => Ok(Family::Gpt),
+                "BlenderbotTokenizer" => Ok(Family::Blenderbot),
+                "CLIPTokenizer" => Ok(Family::Clip),
                 "BartTokenizer" | "LEDTokenizer" | "LongformerTokenizer" | "RobertaTokenizer" => Ok(Family::Roberta),
                 other => Err(unsupported("tokenizer_config.json", "tokenizer_class", other)),
             };
         }
-        let path = folder.join("config.json");
-        let config: ModelConfig = match read_if_there(&path)? {
-            Some(bytes) => JsonFile::new(&path.display().to_string(), &bytes)?.root()?,
-            None => ModelConfig::default(),
-        };
-        match config.model_type.as_deref() {
+        match model_type(folder)?.as_deref() {
             Some("gpt2" | "gpt_neo" | "gptj") => Ok(Family::Gpt2),
             Some("openai-gpt") => Ok(Family::Gpt),
+            Some("blenderbot") => Ok(Family::Blenderbot),
+            Some("clip" | "clip_text_model") => Ok(Family::Clip),
             Some("bart" | "led" | "longformer" | "roberta") => Ok(Family::Roberta),
             Some(other) => Err(unsupported("config.json", "model_type", other)),
             None if ["<s>", "</s>", "<mask>"].iter().all(|token| vocabulary.token_to_id(token).is_some()) => {
@@ -87,7 +85,17 @@ impl Family {
                 let end = name("<|endoftext|>");
                 SpecialNames { unk: end.clone(), bos: end.clone(), eos: end, ..SpecialNames::default() }
             }
-            Family::Roberta => SpecialNames {
+            Family::Clip => {
+                let end = || name("<|endoftext|>");
+                SpecialNames {
+                    unk: end(),
+                    bos: name("<|startoftext|>"),
+                    eos: end(),
+                    pad: end(),
+                    ..SpecialNames::default()
+                }
+            }
+            Family::Roberta | Family::Blenderbot => SpecialNames {
                 cls: name("<s>"),
                 sep: name("</s>"),
                 pad: name("<pad>"),
@@ -117,14 +125,15 @@ pub(super) fn load(folder: &Path, merges: &[u8], side_files: SideFiles) -> Resul
         vocabulary.map_err(|fault| invalid(&vocab_path, "$", "every token and every id once", format!("{fault:?}")))?;
     let family = Family::of(folder, &side_files, &vocabulary)?;
     let names = side_files.names.clone().or(family.names());
-    let listed = added_tokens(&vocabulary, &names, &side_files);
+    let listed = side_files.added_to(&vocabulary, &names, true);
     let (merges, lines) = merge_list(&merges_path, merges)?;
+    let marks_ends = matches!(family, Family::Gpt | Family::Clip);
     let parts = BpeParts {
         vocabulary,
         merges,
-        unk_token: names.unk.clone().filter(|_| family == Family::Gpt),
+        unk_token: names.unk.clone().filter(|_| marks_ends),
         continuing_subword_prefix: String::new(),
-        end_of_word_suffix: if family == Family::Gpt { END_OF_WORD.to_owned() } else { String::new() },
+        end_of_word_suffix: if marks_ends { END_OF_WORD.to_owned() } else { String::new() },
         fuse_unk: false,
         byte_fallback: false,
         ignore_merges: false,
@@ -141,9 +150,18 @@ pub(super) fn load(folder: &Path, merges: &[u8], side_files: SideFiles) -> Resul
         let id = model.vocabulary().token_to_id(name);
         id.ok_or_else(|| invalid(&vocab_path, "$", &expected, "none".to_owned()))
     };
-    let add_prefix_space = side_files.add_prefix_space.unwrap_or(false);
+    let add_prefix_space = side_files.add_prefix_space.unwrap_or(family == Family::Blenderbot);
     let processor = match family {
         Family::Gpt | Family::Gpt2 => PostProcessor::default(),
+        Family::Blenderbot => {
+            let end = TemplatePiece::Special { id: required("ends", &names.eos)?, type_id: 0 };
+            let text = TemplatePiece::Sequence { index: 0, type_id: 0 };
+            PostProcessor { single: Template::new(vec![text, end]), ..PostProcessor::default() }
+        }
+        Family::Clip => {
+            let (begin, end) = (required("begins", &names.bos)?, required("ends", &names.eos)?);
+            PostProcessor::roberta(begin, end, None)
+        }
         Family::Roberta => {
             let (cls, sep) = (required("begins", &names.cls)?, required("ends", &names.sep)?);
             PostProcessor::roberta(cls, sep, Some(Trim { add_prefix_space }))
@@ -155,33 +173,37 @@ pub(super) fn load(folder: &Path, merges: &[u8], side_files: SideFiles) -> Resul
             PreTokenizer::Bert,
             Decoder::Bpe(BpeDecoder { suffix: END_OF_WORD.to_owned() }),
         ),
-        Family::Gpt2 | Family::Roberta => {
+        Family::Clip => {
+            let expression = |expression| {
+                Pattern::regex(expression)
+                    .map_err(|message| invalid(&merges_path, "the words of CLIP", "an expression", message))
+            };
+            let one_space = Replace { pattern: expression(r"\s+")?, content: " ".to_owned() };
+            let words = Split { pattern: expression(CLIP_WORDS)?, behavior: Behavior::Removed, invert: true };
+            let byte_level = ByteLevel { add_prefix_space: false, use_regex: true };
+            let no_mark = Replace { pattern: Pattern::Literal(END_OF_WORD.to_owned()), content: " ".to_owned() };
+            (
+                Some(Normalizer::Sequence(vec![
+                    Normalizer::Nfc,
+                    Normalizer::Replace(one_space),
+                    Normalizer::Lowercase,
+                ])),
+                PreTokenizer::Sequence(vec![PreTokenizer::Split(words), PreTokenizer::ByteLevel(byte_level)]),
+                Decoder::Sequence(vec![
+                    Decoder::ByteLevel,
+                    Decoder::Replace(no_mark),
+                    Decoder::Strip(StripDecoder { content: ' ', start: 0, stop: 1 }),
+                ]),
+            )
+        }
+        Family::Gpt2 | Family::Roberta | Family::Blenderbot => {
             (None, PreTokenizer::ByteLevel(ByteLevel { add_prefix_space, use_regex: true }), Decoder::ByteLevel)
         }
     };
-    let added = AddedVocabulary::new(listed, model.vocabulary(), normalizer.as_ref()).map_err(|fault| {
-        let found = match fault {
-            AddedFault::Id { content, found, expected, .. } => {
-                format!("id {found} for {content:?}, which has or would get {expected}")
-            }
-            AddedFault::Automaton(message) | AddedFault::Normalizer(message) => message,
-        };
-        let expected = "added tokens that fit the vocabulary";
-        invalid("tokenizer_config.json, added_tokens.json", "all tokens", expected, found)
-    })?;
-    let mut tokenizer = Tokenizer {
-        pipeline: Pipeline::new(added, normalizer, Some(pre_tokenizer), Model::Bpe(model)),
-        processor,
-        decoder,
-        special_tokens: Default::default(),
-        default_truncation: None,
-        default_padding: None,
-        model_max_length: side_files.model_max_length,
-        padding_side: side_files.padding_side,
-        clean_up: side_files.clean_up,
-    };
-    tokenizer.special_tokens = names.resolve(|name| tokenizer.token_to_id(name));
-    Ok(tokenizer)
+    let added = AddedVocabulary::new(listed, ListedIds::Count, model.vocabulary(), normalizer.as_ref())
+        .map_err(|fault| fault.of_side_files(&vocab_path))?;
+    let pipeline = Pipeline::new(added, normalizer, Some(pre_tokenizer), Model::Bpe(model));
+    Ok(side_files.tokenizer(pipeline, processor, decoder, names))
 }
 
 /// The merges, and the line of each.
@@ -208,21 +230,4 @@ fn merge_list(name: &str, bytes: &[u8]) -> Result<(MergeList, Vec<usize>), Token
         lines.push(line);
     }
     Ok((merges, lines))
-}
-
-/// The special tokens that the vocabulary has, then whatever the side files add. The mask takes the space before it.
-fn added_tokens(vocabulary: &Vocabulary, names: &SpecialNames, side_files: &SideFiles) -> Vec<AddedToken> {
-    let special = [&names.bos, &names.eos, &names.unk, &names.sep, &names.pad, &names.cls, &names.mask];
-    let special = special.into_iter().flatten().filter_map(|content| {
-        Some(AddedToken {
-            content: content.clone(),
-            id: vocabulary.token_to_id(content)?,
-            special: true,
-            single_word: false,
-            lstrip: names.mask.as_ref() == Some(content),
-            rstrip: false,
-            normalized: false,
-        })
-    });
-    special.chain(side_files.added_tokens.iter().cloned()).collect()
 }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::side_files::SideFiles;
-use crate::added_vocabulary::{AddedFault, AddedToken, AddedVocabulary};
+use crate::added_vocabulary::{AddedVocabulary, ListedIds};
 use crate::decoders::{Decoder, WordPieceDecoder};
 use crate::models::vocabulary::VocabularyBuilder;
 use crate::models::{Model, Vocabulary, WordPiece, WordPieceParts};
@@ -74,17 +74,9 @@ pub(crate) fn parse(name: &str, bytes: &[u8], side_files: &SideFiles) -> Result<
         side_files.strip_accents,
         side_files.do_lower_case.unwrap_or(true),
     ));
-    let listed = added_tokens(&vocabulary, &names, side_files);
-    let added = AddedVocabulary::new(listed, &vocabulary, Some(&normalizer)).map_err(|fault| {
-        let expected = "added tokens that fit the vocabulary";
-        let found = match fault {
-            AddedFault::Id { content, found, expected, .. } => {
-                format!("id {found} for {content:?}, which has or would get {expected}")
-            }
-            AddedFault::Automaton(message) | AddedFault::Normalizer(message) => message,
-        };
-        invalid("tokenizer_config.json, added_tokens.json", expected.to_owned(), found)
-    })?;
+    let listed = side_files.added_to(&vocabulary, &names, false);
+    let added = AddedVocabulary::new(listed, ListedIds::Count, &vocabulary, Some(&normalizer))
+        .map_err(|fault| fault.of_side_files(name))?;
     let parts = WordPieceParts {
         vocabulary,
         unk_token: names.unk.clone().unwrap_or_default(),
@@ -95,19 +87,9 @@ pub(crate) fn parse(name: &str, bytes: &[u8], side_files: &SideFiles) -> Result<
         let expected = "a line with the token for unknown words".to_owned();
         invalid("all lines", expected, "none".to_owned())
     })?;
-    let mut tokenizer = Tokenizer {
-        pipeline: Pipeline::new(added, Some(normalizer), Some(PreTokenizer::Bert), Model::WordPiece(model)),
-        processor: PostProcessor::bert(cls, sep),
-        decoder: Decoder::WordPiece(WordPieceDecoder { prefix: PREFIX.to_owned(), cleanup: true }),
-        special_tokens: Default::default(),
-        default_truncation: None,
-        default_padding: None,
-        model_max_length: side_files.model_max_length,
-        padding_side: side_files.padding_side,
-        clean_up: side_files.clean_up,
-    };
-    tokenizer.special_tokens = names.resolve(|name| tokenizer.token_to_id(name));
-    Ok(tokenizer)
+    let pipeline = Pipeline::new(added, Some(normalizer), Some(PreTokenizer::Bert), Model::WordPiece(model));
+    let decoder = Decoder::WordPiece(WordPieceDecoder { prefix: PREFIX.to_owned(), cleanup: true });
+    Ok(side_files.tokenizer(pipeline, PostProcessor::bert(cls, sep), decoder, names))
 }
 
 /// The last of several equal lines counts, as the reference has it.
@@ -134,22 +116,4 @@ fn vocabulary(name: &str, bytes: &[u8]) -> Result<Vocabulary, TokenizerError> {
         builder.push(token, id).map_err(|_| fault(id as usize + 1, "less than 4 GiB of tokens", "more".to_owned()))?;
     }
     builder.build().map_err(|error| fault(1, "every token once", format!("{error:?}")))
-}
-
-/// The special tokens that the vocabulary has, then whatever the side files add.
-fn added_tokens(vocabulary: &Vocabulary, names: &SpecialNames, side_files: &SideFiles) -> Vec<AddedToken> {
-    let special = [&names.pad, &names.unk, &names.cls, &names.sep, &names.mask];
-    let additional = side_files.additional_special_tokens.iter();
-    let special = special.into_iter().flatten().chain(additional).filter_map(|content| {
-        Some(AddedToken {
-            content: content.clone(),
-            id: vocabulary.token_to_id(content)?,
-            special: true,
-            single_word: false,
-            lstrip: false,
-            rstrip: false,
-            normalized: false,
-        })
-    });
-    special.chain(side_files.added_tokens.iter().cloned()).collect()
 }

@@ -1,12 +1,14 @@
 //! How a word becomes tokens: one file per model.
 
 mod bpe;
+mod mapped;
 mod unigram;
 pub(crate) mod vocabulary;
 mod wordlevel;
 mod wordpiece;
 
 pub(crate) use bpe::{Bpe, BpeParts, ByteMerges, MergeList, Scratch as BpeScratch, Symbol};
+pub(crate) use mapped::{Mapped, Pieces};
 pub(crate) use unigram::{Scratch as UnigramScratch, Unigram, UnigramFault, UnigramParts};
 pub(crate) use vocabulary::Vocabulary;
 pub(crate) use wordlevel::WordLevel;
@@ -28,6 +30,7 @@ pub(crate) trait TokenSink {
 #[derive(Debug)]
 pub(crate) enum Model {
     Bpe(Bpe),
+    Mapped(Box<Mapped>),
     Unigram(Unigram),
     WordLevel(WordLevel),
     WordPiece(WordPiece),
@@ -53,6 +56,7 @@ impl Model {
     ) -> Result<(), TokenizerError> {
         match self {
             Model::Bpe(model) => model.tokenize(word, &mut scratch.bpe, sink),
+            Model::Mapped(model) => model.tokenize(word, &mut scratch.bpe, &mut scratch.unigram, sink),
             Model::Unigram(model) => model.tokenize(word, &mut scratch.unigram, sink),
             Model::WordLevel(model) => model.tokenize(word, sink),
             Model::WordPiece(model) => {
@@ -66,6 +70,7 @@ impl Model {
     pub(crate) fn vocabulary(&self) -> &Vocabulary {
         match self {
             Model::Bpe(model) => model.vocabulary(),
+            Model::Mapped(model) => model.vocabulary(),
             Model::Unigram(model) => model.vocabulary(),
             Model::WordLevel(model) => model.vocabulary(),
             Model::WordPiece(model) => model.vocabulary(),
@@ -76,9 +81,30 @@ impl Model {
     pub(crate) fn unk_token(&self) -> Option<&str> {
         match self {
             Model::Bpe(model) => model.unk_token(),
+            Model::Mapped(model) => model.unk_token(),
             Model::Unigram(model) => model.unk_token(),
             Model::WordLevel(model) => Some(model.unk_token()),
             Model::WordPiece(model) => Some(model.unk_token()),
         }
+    }
+}
+
+/// The tokens of a word with their places, for the tests of the models.
+#[cfg(test)]
+#[derive(Default)]
+struct Found(Vec<(u32, usize, usize)>);
+
+#[cfg(test)]
+impl TokenSink for Found {
+    fn push(&mut self, id: u32, start: usize, end: usize) {
+        self.0.push((id, start, end));
+    }
+
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    fn truncate(&mut self, len: usize) {
+        self.0.truncate(len);
     }
 }

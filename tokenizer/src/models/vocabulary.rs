@@ -1,5 +1,6 @@
 //! Tokens and their ids: one string for all tokens, open addressing to find them.
 
+use std::collections::HashMap;
 use std::ops::Range;
 
 /// FNV-1a, byte by byte, so that the hashes of all prefixes of a text come in one pass over it.
@@ -120,6 +121,7 @@ impl VocabularyBuilder {
             by_id: Vec::with_capacity(self.entries.len()),
             text: self.text,
             entries: self.entries,
+            repeats: Vec::new(),
         };
         for entry in 0..vocabulary.entries.len() as u32 {
             let token = vocabulary.text_of(entry);
@@ -150,11 +152,14 @@ pub(crate) struct Vocabulary {
     table: PieceTable,
     /// (id, entry) in the order of the ids, which may have holes of any size.
     by_id: Vec<(u32, u32)>,
+    /// Ids of tokens that come again with another id, which is the one that they are found by: (id, entry), in the order of the ids.
+    repeats: Vec<(u32, u32)>,
 }
 
 impl Vocabulary {
+    /// How many ids there are.
     pub(crate) fn len(&self) -> usize {
-        self.entries.len()
+        self.entries.len() + self.repeats.len()
     }
 
     pub(crate) fn entries(&self) -> Range<u32> {
@@ -189,10 +194,44 @@ impl Vocabulary {
         let entry = match self.by_id.get(id as usize) {
             Some(&(found, entry)) if found == id => entry,
             _ => {
-                let at = self.by_id.binary_search_by_key(&id, |&(id, _)| id).ok()?;
-                self.by_id[at].1
+                let find = |list: &[(u32, u32)]| {
+                    list.binary_search_by_key(&id, |&(id, _)| id)
+                        .ok()
+                        .and_then(|at| list.get(at))
+                        .map(|&(_, entry)| entry)
+                };
+                find(&self.by_id).or_else(|| find(&self.repeats))?
             }
         };
         Some(self.text_of(entry))
+    }
+}
+
+impl VocabularyBuilder {
+    /// As [`build`](Self::build), but a token may come again: its last id is the one that it is found by, the others have its text too.
+    pub(crate) fn build_with_repeats(self) -> Result<Vocabulary, VocabularyFault> {
+        let text: &[u8] = self.text.as_ref();
+        let starts = std::iter::once(0).chain(self.entries.iter().map(|entry| entry.end as usize));
+        let tokens: Vec<&[u8]> =
+            starts.zip(&self.entries).map(|(start, entry)| &text[start..entry.end as usize]).collect();
+        let last: HashMap<&[u8], usize> = tokens.iter().copied().zip(0..).collect();
+        if last.len() == tokens.len() {
+            return self.build();
+        }
+        let mut once = VocabularyBuilder::default();
+        let mut repeats = Vec::new();
+        for (at, (&token, entry)) in tokens.iter().zip(&self.entries).enumerate() {
+            match last.get(token) {
+                Some(&last) if last != at => repeats.push((entry.id, token)),
+                _ => once.push(&String::from_utf8_lossy(token), entry.id)?,
+            }
+        }
+        let mut vocabulary = once.build()?;
+        let entry_of = |token: &[u8]| vocabulary.find(PrefixHash::of(token), token);
+        let mut repeats: Vec<(u32, u32)> =
+            repeats.into_iter().filter_map(|(id, token)| Some((id, entry_of(token)?))).collect();
+        repeats.sort_unstable();
+        vocabulary.repeats = repeats;
+        Ok(vocabulary)
     }
 }

@@ -144,24 +144,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::models::Found;
     use crate::models::vocabulary::VocabularyBuilder;
-
-    #[derive(Default)]
-    struct Found(Vec<(u32, usize, usize)>);
-
-    impl TokenSink for Found {
-        fn push(&mut self, id: u32, start: usize, end: usize) {
-            self.0.push((id, start, end));
-        }
-
-        fn len(&self) -> usize {
-            self.0.len()
-        }
-
-        fn truncate(&mut self, len: usize) {
-            self.0.truncate(len);
-        }
-    }
 
     fn wordpiece(tokens: &[String], prefix: &str, max_input_chars_per_word: usize) -> WordPiece {
         let mut builder = VocabularyBuilder::default();

@@ -7,12 +7,18 @@ use crate::normalized::{Alignment, Normalized, Source, Span};
 /// Clusters of so many bytes are looked up character by character only.
 const LONG_CLUSTER: usize = 6;
 
+/// Texts of a map are looked for up to so many bytes, so that a hostile one can't make every place of a text take as long as itself.
+/// Those of SentencePiece have some twenty.
+const LONGEST_TEXT: usize = 256;
+
 /// `Precompiled` of `tokenizer.json`.
 pub(crate) struct Precompiled {
     /// The trie of `darts-clone`: see [`Unit`].
     units: Vec<Unit>,
     /// What texts become, each ended by a zero byte.
     texts: String,
+    /// Whether the longest text of the map is taken wherever it stands, as SentencePiece itself does.
+    longest: bool,
     /// Whether a character of ASCII stays as it is in a cluster of ASCII alone.
     ascii_stays: [bool; 128],
 }
@@ -68,11 +74,16 @@ impl Precompiled {
         let texts = std::str::from_utf8(texts)
             .map_err(|error| fault(4 + size + error.valid_up_to(), "UTF-8", "bytes that are not".to_owned()))?;
         let units = trie.as_chunks().0.iter().map(|&unit| Unit(u32::from_le_bytes(unit))).collect();
-        let mut map = Precompiled { units, texts: texts.to_owned(), ascii_stays: [false; 128] };
+        let mut map = Precompiled { units, texts: texts.to_owned(), longest: false, ascii_stays: [false; 128] };
         map.check()?;
         // A carriage return makes one cluster with a line feed.
         map.ascii_stays = std::array::from_fn(|c| map.mapped(&[c as u8, b'\n'][..1 + usize::from(c == 13)]).is_none());
         Ok(map)
+    }
+
+    /// The same map in SentencePiece's own way.
+    pub(crate) fn by_longest(self) -> Self {
+        Precompiled { longest: true, ..self }
     }
 
     /// All places that a walk can reach, so that no walk leaves the trie or the texts.
@@ -100,24 +111,36 @@ impl Precompiled {
     /// What the shortest text of the map that `bytes` begins with becomes.
     #[inline]
     fn mapped(&self, bytes: &[u8]) -> Option<&str> {
-        let mut at = self.units.first()?.offset();
-        for &byte in bytes {
-            // Zero ends a text in C.
-            if byte == 0 {
-                return None;
-            }
-            at ^= usize::from(byte);
-            let unit = *self.units.get(at)?;
-            if unit.label() != u32::from(byte) {
-                return None;
-            }
-            at ^= unit.offset();
-            if unit.has_leaf() {
-                let text = self.texts.get(self.units.get(at)?.value()..)?;
-                return Some(text.find('\0').map_or(text, |end| &text[..end]));
-            }
-        }
-        None
+        self.walk(bytes).next().map(|(_, text)| text)
+    }
+
+    /// The texts of the map that `bytes` begins with, the shortest first: bytes of each, and what it becomes.
+    #[inline]
+    fn walk(&self, bytes: &[u8]) -> impl Iterator<Item = (usize, &str)> {
+        let mut at = self.units.first().map(|root| root.offset());
+        bytes
+            .iter()
+            .zip(1..)
+            .map_while(move |(&byte, length)| {
+                let mut place = at?;
+                // Zero ends a text in C.
+                if byte == 0 {
+                    return None;
+                }
+                place ^= usize::from(byte);
+                let unit = *self.units.get(place)?;
+                if unit.label() != u32::from(byte) {
+                    return None;
+                }
+                place ^= unit.offset();
+                at = Some(place);
+                let becomes = || {
+                    let text = self.texts.get(self.units.get(place)?.value()..)?;
+                    Some((length, text.find('\0').map_or(text, |end| &text[..end])))
+                };
+                Some(if unit.has_leaf() { becomes() } else { None })
+            })
+            .flatten()
     }
 
     /// Whether any text of the map begins with this byte.
@@ -134,6 +157,9 @@ impl Precompiled {
         let text = source.text();
         let mut changes = Changes::default();
         let mut at = 0;
+        while self.longest && at < text.len() {
+            at += self.longest(source, at, &mut changes, out);
+        }
         while at < text.len() {
             let ascii_end = at + ascii_clusters(&text[at..]);
             while at < ascii_end {
@@ -170,6 +196,26 @@ impl Precompiled {
         let cluster = if text.starts_with("\r\n") { &text[..2] } else { &text[..1] };
         self.cluster(cluster, source, changes, out);
         cluster.len()
+    }
+
+    /// Takes the longest text of the map at `at`, or else one character; returns its length.
+    fn longest<S: Source, A: Alignment>(
+        &self,
+        source: &S,
+        at: usize,
+        changes: &mut Changes,
+        out: &mut Normalized<A>,
+    ) -> usize {
+        let rest = &source.text()[at..];
+        let longest = self.walk(&rest.as_bytes()[..rest.len().min(LONGEST_TEXT)]).last();
+        // Where a map has parts of characters, only whole ones count.
+        if let Some((length, becomes)) = longest.filter(|&(length, _)| rest.is_char_boundary(length)) {
+            changes.replace(&rest[..length], becomes, source, out);
+            return length;
+        }
+        let length = rest.chars().next().map_or(1, char::len_utf8);
+        changes.keep(&rest[..length], source, out);
+        length
     }
 
     fn cluster<S: Source, A: Alignment>(

@@ -142,6 +142,11 @@ impl Pipeline {
         Pipeline { added, normalizer, pre_tokenizer, model, fast }
     }
 
+    /// The id of a token, added or of the vocabulary, by its exact text.
+    pub(crate) fn token_to_id(&self, token: &str) -> Option<u32> {
+        self.added.token_to_id(token).or_else(|| self.model.vocabulary().token_to_id(token))
+    }
+
     /// The tokens of `text` with their spans and words.
     pub(crate) fn tokens(&self, text: &str) -> Result<Tokens, TokenizerError> {
         let mut tokens = Tokens::default();

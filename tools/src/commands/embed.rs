@@ -11,7 +11,7 @@ use crate::{
 };
 
 const AFTER_HELP: &str = "\
-With --json, a line per text: {\"text\", \"embedding\": [...], \"truncated\": true if only its beginning counted}.
+With --json, a line per text: {\"text\", \"embedding\": [...], \"truncated\": true if only a part of it counted}.
 The result of a text doesn't depend on the other texts or on --threads.
 
 Examples:

@@ -52,9 +52,9 @@ pub struct Tokenize {
     #[arg(long, value_enum, value_name = "STRATEGY", num_args = 0..=1, default_missing_value = "longest_first")]
     truncation: Option<TruncationArg>,
 
-    /// Which end is cut
-    #[arg(long, value_enum, value_name = "SIDE", default_value = "right")]
-    truncation_side: SideArg,
+    /// Which end is cut [default: what the tokenizer's files say, else right]
+    #[arg(long, value_enum, value_name = "SIDE")]
+    truncation_side: Option<SideArg>,
 
     /// Tokens that a window shares with the one before it (with --overflow)
     #[arg(long, value_name = "N", default_value = "0")]
@@ -286,7 +286,7 @@ impl Tokenize {
                 max_length,
                 strategy: strategy.map_or(TruncationStrategy::LongestFirst, Into::into),
                 stride: self.stride,
-                direction: self.truncation_side.into(),
+                direction: self.truncation_side.map_or(tokenizer.truncation_side(), Into::into),
                 overflow: self.overflow,
             }),
         };

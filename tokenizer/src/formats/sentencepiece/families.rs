@@ -12,8 +12,14 @@ pub(super) enum Normalization {
     Albert { lowers: bool },
     /// White space off both ends, several spaces as one.
     Deberta,
+    /// Quotation marks made plain, several spaces as one, and only then the model's map.
+    RemBert,
     /// Spaces made visible, and one put before the text; nothing else.
     Llama,
+    /// Spaces made visible; nothing else.
+    Gemma,
+    /// As SentencePiece itself has it: white space off both ends, several spaces as one.
+    SentencePiece,
 }
 
 /// How normalized text is split.
@@ -25,6 +31,8 @@ pub(super) enum Words {
     Deberta,
     /// Not at all.
     Llama,
+    /// After spaces, of which none are left.
+    Gemma,
 }
 
 /// Pieces after the model's own.
@@ -35,6 +43,8 @@ pub(super) enum Tail {
     Mask,
     /// `<extra_id_99>` to `<extra_id_0>`
     ExtraIds,
+    /// `<madeupword0>` to `<madeupword6>`
+    MadeUpWords,
     /// The first languages of mBART, and `<mask>`.
     Languages {
         count: usize,
@@ -61,13 +71,19 @@ pub(super) struct Family {
     pub(super) lowers_numbers: bool,
     pub(super) normalization: Normalization,
     pub(super) words: Words,
-    /// For one text and for two.
+    /// For one text and for two. Of the Llama family, `$bos` and `$eos` are there as the folder says.
     pub(super) templates: Option<(&'static str, &'static str)>,
+    /// Whether the ids of pieces are those of a `vocab.json`.
+    pub(super) ids_elsewhere: bool,
     /// The language where the folder names none.
     pub(super) language: &'static str,
+    /// What stands around the name of a language in its token.
+    pub(super) language_marks: &'static str,
     /// Tokens beyond the vocabulary.
     pub(super) languages_beyond: &'static str,
     pub(super) beyond: &'static [&'static str],
+    /// User-defined pieces that are special tokens.
+    pub(super) special_pieces: &'static [&'static str],
     /// Whether white space before the mask belongs to it.
     pub(super) mask_takes_space: bool,
     /// bos, eos, unk, sep, pad, cls, mask; empty for none.
@@ -93,8 +109,8 @@ pub(super) fn of_model(model_type: &str) -> Option<&'static Family> {
     FAMILIES.iter().find(|family| family.model_types.contains(&model_type))
 }
 
-pub(super) const NAMES: &str = "Albert, Barthez, BigBird, Camembert, DebertaV2, Llama, MBart, MBart50, Nllb, Pegasus, \
-    Reformer, T5, MT5, XLMRoberta, XLNet";
+pub(super) const NAMES: &str = "Albert, Barthez, BigBird, Camembert, DebertaV2, Gemma, Llama, M2M100, Marian, MBart, MBart50, Nllb, \
+    Pegasus, Reformer, RemBert, T5, MT5, XGLM, XLMRoberta, XLNet";
 
 /// What most have: the names of fairseq.
 const FAIRSEQ_NAMES: [&str; 7] = ["<s>", "</s>", "<unk>", "</s>", "<pad>", "<s>", "<mask>"];
@@ -116,9 +132,12 @@ pub(super) const PLAIN: Family = Family {
     normalization: Normalization::Plain,
     words: Words::AtSpaces,
     templates: None,
+    ids_elsewhere: false,
     language: "",
+    language_marks: "",
     languages_beyond: "",
     beyond: &[],
+    special_pieces: &[],
     mask_takes_space: false,
     names: [""; 7],
 };
@@ -176,12 +195,44 @@ const FAMILIES: &[Family] = &[
         ..PLAIN
     },
     Family {
+        classes: &["Gemma"],
+        model_types: &["gemma", "gemma2"],
+        unk_id: Some(3),
+        normalization: Normalization::Gemma,
+        words: Words::Gemma,
+        templates: Some(("$bos $A $eos", "$bos $A $eos $bos:1 $B:1 $eos:1")),
+        special_pieces: &["<start_of_turn>", "<end_of_turn>"],
+        names: ["<bos>", "<eos>", "<unk>", "", "<pad>", "", ""],
+        ..PLAIN
+    },
+    Family {
         classes: &["Llama"],
         model_types: &["llama", "mistral"],
         normalization: Normalization::Llama,
         words: Words::Llama,
-        templates: Some(("$bos $A", "$bos $A $bos:1 $B:1")),
+        templates: Some(("$bos $A $eos", "$bos $A $eos $bos:1 $B:1 $eos:1")),
         names: ["<s>", "</s>", "<unk>", "", "", "", ""],
+        ..PLAIN
+    },
+    Family {
+        classes: &["M2M100"],
+        model_types: &["m2m_100"],
+        normalization: Normalization::SentencePiece,
+        templates: Some(("$lang $A $eos", "$lang $A $B $eos")),
+        ids_elsewhere: true,
+        language: "en",
+        language_marks: "__",
+        languages_beyond: languages::M2M100,
+        names: ["<s>", "</s>", "<unk>", "</s>", "<pad>", "", ""],
+        ..PLAIN
+    },
+    Family {
+        classes: &["Marian"],
+        model_types: &["marian"],
+        normalization: Normalization::SentencePiece,
+        templates: Some(("$A $eos", "$A $B $eos")),
+        ids_elsewhere: true,
+        names: ["", "</s>", "<unk>", "", "<pad>", "", ""],
         ..PLAIN
     },
     Family {
@@ -227,12 +278,30 @@ const FAMILIES: &[Family] = &[
         ..PLAIN
     },
     Family {
+        classes: &["RemBert"],
+        model_types: &["rembert"],
+        normalization: Normalization::RemBert,
+        templates: Some(BERT),
+        mask_takes_space: true,
+        names: ["[CLS]", "[SEP]", "[UNK]", "[SEP]", "[PAD]", "[CLS]", "[MASK]"],
+        ..PLAIN
+    },
+    Family {
         classes: &["T5", "MT5"],
         model_types: &["t5", "mt5"],
         tail: Tail::ExtraIds,
         templates: Some(("$A $eos", "$A $eos $B $eos")),
         names: ["", "</s>", "<unk>", "", "<pad>", "", ""],
         ..PLAIN
+    },
+    Family {
+        classes: &["XGLM"],
+        model_types: &["xglm"],
+        tail: Tail::MadeUpWords,
+        templates: Some(("$eos $A", "$eos $A $eos $eos $B")),
+        mask_takes_space: false,
+        names: ["<s>", "</s>", "<unk>", "</s>", "<pad>", "<s>", ""],
+        ..FAIRSEQ
     },
     Family {
         classes: &["XLMRoberta"],

@@ -10,27 +10,30 @@ mod languages;
 mod merges;
 mod model;
 
+use std::collections::HashSet;
 use std::path::Path;
 
 use families::{Family, Normalization, Tail, Words};
 use model::{Algorithm, ModelPiece, PieceKind, SentencePieceModel};
 
-use super::side_files::SideFiles;
-use super::{json::JsonFile, read_if_there};
-use crate::added_vocabulary::{AddedFault, AddedToken, AddedVocabulary};
+use super::json::JsonFile;
+use super::side_files::{SideFiles, model_type};
+use super::vocabulary_map::VocabularyMap;
+use super::{read, read_if_there};
+use crate::added_vocabulary::{AddedToken, AddedVocabulary, ListedIds};
 use crate::decoders::{Decoder, MetaspaceDecoder, StripDecoder};
 use crate::models::vocabulary::VocabularyBuilder;
-use crate::models::{Bpe, BpeParts, Model, Unigram, UnigramFault, UnigramParts};
+use crate::models::{Bpe, BpeParts, Mapped, Model, Pieces, Unigram, UnigramFault, UnigramParts, Vocabulary};
 use crate::normalizers::{Normalizer, Precompiled, Prepend, Replace, Strip};
 use crate::pipeline::Pipeline;
-use crate::pre_tokenizers::{Behavior, Metaspace, Pattern, PreTokenizer, PrependScheme};
+use crate::pre_tokenizers::{Behavior, Metaspace, Pattern, PreTokenizer, PrependScheme, Split};
 use crate::processors::{PostProcessor, Template, TemplatePiece};
 use crate::special_tokens::SpecialNames;
 use crate::{Tokenizer, TokenizerError};
 
 /// The names that a model's file has in a folder.
-const FILES: [&str; 5] =
-    ["sentencepiece.bpe.model", "spiece.model", "spm.model", "tokenizer.model", "sentencepiece.model"];
+const FILES: [&str; 6] =
+    ["sentencepiece.bpe.model", "spiece.model", "spm.model", "tokenizer.model", "sentencepiece.model", "source.spm"];
 
 /// What stands for a space in pieces.
 const MARK: char = '▁';
@@ -42,7 +45,8 @@ pub(super) fn load(folder: &Path, side_files: &SideFiles) -> Result<Option<Token
         if let Some(bytes) = read_if_there(&path)? {
             let name = path.display().to_string();
             let family = family(folder, &name, side_files)?;
-            return assemble(&name, &bytes, family, side_files).map(Some);
+            let ids = family.ids_elsewhere.then(|| vocabulary(folder, side_files)).transpose()?;
+            return assemble(&name, &bytes, family, side_files, ids).map(Some);
         }
     }
     Ok(None)
@@ -50,12 +54,32 @@ pub(super) fn load(folder: &Path, side_files: &SideFiles) -> Result<Option<Token
 
 /// A `.model` file alone.
 pub(crate) fn parse(name: &str, bytes: &[u8]) -> Result<Tokenizer, TokenizerError> {
-    assemble(name, bytes, &families::PLAIN, &SideFiles::default())
+    assemble(name, bytes, &families::PLAIN, &SideFiles::default(), None)
 }
 
-#[derive(Default, serde::Deserialize)]
-struct ModelConfig {
-    model_type: Option<String>,
+/// The ids of `vocab.json`, where they are not those of the model.
+fn vocabulary(folder: &Path, side_files: &SideFiles) -> Result<Vocabulary, TokenizerError> {
+    let invalid = |option: &str, expected: &str, found: &str| TokenizerError::Invalid {
+        file: folder.join("tokenizer_config.json").display().to_string(),
+        path: option.to_owned(),
+        expected: expected.to_owned(),
+        found: found.to_owned(),
+    };
+    if side_files.separate_vocabs {
+        return Err(invalid("separate_vocabs", "one vocabulary for both languages", "one for each"));
+    }
+    if let Some(codes) = side_files.language_codes.as_deref().filter(|&codes| codes != "m2m100") {
+        return Err(invalid("language_codes", "the languages of m2m100", codes));
+    }
+    let path = folder.join("vocab.json");
+    let name = path.display().to_string();
+    let VocabularyMap(builder) = JsonFile::new(&name, &read(&path)?)?.root()?;
+    builder.build().map_err(|fault| TokenizerError::Invalid {
+        file: name,
+        path: "$".to_owned(),
+        expected: "every token and every id once".to_owned(),
+        found: format!("{fault:?}"),
+    })
 }
 
 /// The family that `tokenizer_config.json` names, or else `config.json`.
@@ -73,12 +97,7 @@ fn family(folder: &Path, name: &str, side_files: &SideFiles) -> Result<&'static 
     {
         return families::of_class(class).ok_or_else(|| unsupported("tokenizer_class of tokenizer_config.json", class));
     }
-    let path = folder.join("config.json");
-    let Some(bytes) = read_if_there(&path)? else {
-        return Ok(&families::PLAIN);
-    };
-    let config: ModelConfig = JsonFile::new(&path.display().to_string(), &bytes)?.root()?;
-    match config.model_type {
+    match model_type(folder)? {
         Some(model_type) => {
             families::of_model(&model_type).ok_or_else(|| unsupported("model_type of config.json", &model_type))
         }
@@ -98,31 +117,27 @@ fn assemble(
     bytes: &[u8],
     family: &'static Family,
     side_files: &SideFiles,
+    ids: Option<Vocabulary>,
 ) -> Result<Tokenizer, TokenizerError> {
     let spm = SentencePieceModel::parse(name, bytes)?;
     let assembly = Assembly { name, family, side_files };
     let names = side_files.names.clone().or(family.names());
     let pieces = assembly.pieces(&spm);
-    let model = assembly.model(&spm, &pieces)?;
+    let mut model = assembly.model(&spm, &pieces)?;
+    if let Some(ids) = ids {
+        model = assembly.mapped(model, ids, &names)?;
+    }
     let normalizer = assembly.normalizer(&spm)?;
     let added = assembly.added_tokens(&spm, &names, &model, normalizer.as_ref())?;
-    let mut tokenizer = Tokenizer {
-        pipeline: Pipeline::new(added, normalizer, assembly.pre_tokenizer(&spm), model),
-        processor: PostProcessor::default(),
-        decoder: assembly.decoder(&spm)?,
-        special_tokens: Default::default(),
-        default_truncation: None,
-        default_padding: None,
-        model_max_length: side_files.model_max_length,
-        padding_side: side_files.padding_side,
-        clean_up: side_files.clean_up,
+    let pipeline = Pipeline::new(added, normalizer, assembly.pre_tokenizer(&spm), model);
+    let processor = match family.templates {
+        Some((single, pair)) => {
+            let template = |text: &str| assembly.template(text, &names, |token| pipeline.token_to_id(token));
+            PostProcessor { single: template(single)?, pair: template(pair)?, trim: None }
+        }
+        None => PostProcessor::default(),
     };
-    if let Some((single, pair)) = family.templates {
-        let template = |text: &str| assembly.template(text, &names, |token| tokenizer.token_to_id(token));
-        tokenizer.processor = PostProcessor { single: template(single)?, pair: template(pair)?, trim: None };
-    }
-    tokenizer.special_tokens = names.resolve(|name| tokenizer.token_to_id(name));
-    Ok(tokenizer)
+    Ok(side_files.tokenizer(pipeline, processor, assembly.decoder(&spm)?, names))
 }
 
 impl Assembly<'_> {
@@ -153,10 +168,18 @@ impl Assembly<'_> {
                 let extra = self.side_files.extra_ids.unwrap_or(100);
                 pieces.extend((0..extra).rev().map(|number| zero(format!("<extra_id_{number}>"))));
             }
+            Tail::MadeUpWords => pieces.extend(made_up_words().map(zero)),
             Tail::Languages { count } => {
                 pieces.extend(languages::MBART50.split(' ').take(count).map(|language| zero(language.to_owned())));
                 pieces.push(zero("<mask>".to_owned()));
             }
+        }
+        // The first models of Gemma have the tab among the bytes only.
+        if self.family.words == Words::Gemma
+            && !pieces.iter().any(|(piece, _)| piece == "\t")
+            && let Some(tab) = pieces.iter_mut().find(|(piece, _)| piece == "<0x09>")
+        {
+            *tab = zero("\t".to_owned());
         }
         pieces
     }
@@ -201,12 +224,31 @@ impl Assembly<'_> {
         })
     }
 
+    /// The model with the ids of `vocab.json`.
+    fn mapped(&self, model: Model, ids: Vocabulary, names: &SpecialNames) -> Result<Model, TokenizerError> {
+        let unk = names.unk.as_deref().unwrap_or_default();
+        let unk_id = ids.token_to_id(unk);
+        let unk_id = unk_id.ok_or_else(|| self.invalid("vocab.json", format!("the unknown token {unk:?}"), "none"))?;
+        let pieces = match model {
+            Model::Bpe(model) => Pieces::Bpe(model),
+            Model::Unigram(model) => Pieces::Unigram(model),
+            other => return Ok(other),
+        };
+        Ok(Model::Mapped(Box::new(Mapped::new(pieces, ids, unk_id))))
+    }
+
     fn normalizer(&self, spm: &SentencePieceModel) -> Result<Option<Normalizer>, TokenizerError> {
         let mut steps = Vec::new();
         let lowers = self.side_files.do_lower_case;
         let replace = |pattern, content: &str| Normalizer::Replace(Replace { pattern, content: content.to_owned() });
         let text = |text: &str| Pattern::Literal(text.to_owned());
-        let spaces = || Pattern::regex(" {2,}").map_err(|message| self.invalid("normalizer", "an expression", message));
+        let expression = |expression| {
+            Pattern::regex(expression).map_err(|message| self.invalid("normalizer", "an expression", message))
+        };
+        let spaces = || expression(" {2,}");
+        if let Normalization::Gemma = self.family.normalization {
+            return Ok(Some(replace(text(" "), "▁")));
+        }
         if let Normalization::Llama = self.family.normalization {
             if self.side_files.legacy == Some(false) {
                 return Ok(None);
@@ -227,6 +269,15 @@ impl Assembly<'_> {
                 steps.push(Normalizer::Lowercase);
             }
         }
+        if let Normalization::RemBert = self.family.normalization {
+            steps.extend([replace(text("``"), "\""), replace(text("''"), "\""), replace(spaces()?, " ")]);
+            if !self.side_files.keep_accents.unwrap_or(true) {
+                steps.extend([Normalizer::Nfkd, Normalizer::StripAccents]);
+            }
+            if lowers.unwrap_or(false) {
+                steps.push(Normalizer::Lowercase);
+            }
+        }
         if let Normalization::Deberta = self.family.normalization {
             if lowers.unwrap_or(false) {
                 steps.push(Normalizer::Lowercase);
@@ -234,18 +285,24 @@ impl Assembly<'_> {
             steps.push(Normalizer::Strip(Strip { left: true, right: true }));
         }
         if !spm.precompiled_charsmap.is_empty() {
-            let map = Precompiled::new(&spm.precompiled_charsmap);
-            steps.push(Normalizer::Precompiled(map.map_err(|fault| {
+            let map = Precompiled::new(&spm.precompiled_charsmap).map_err(|fault| {
                 let expected = format!("{} at byte {} of the map", fault.expected, fault.at);
                 self.invalid("normalizer_spec.precompiled_charsmap", expected, fault.found)
-            })?));
+            })?;
+            steps.push(Normalizer::Precompiled(match self.family.normalization {
+                Normalization::SentencePiece => map.by_longest(),
+                _ => map,
+            }));
         }
         match self.family.normalization {
             Normalization::Plain if spm.remove_extra_whitespaces => {
                 steps.push(Normalizer::Strip(Strip { left: false, right: true }));
                 steps.push(replace(spaces()?, "▁"));
             }
-            Normalization::Plain => {}
+            Normalization::SentencePiece if spm.remove_extra_whitespaces => {
+                steps.extend([replace(expression(r"\A +| +\z")?, ""), replace(spaces()?, " ")]);
+            }
+            Normalization::Plain | Normalization::RemBert | Normalization::SentencePiece => {}
             _ => steps.push(replace(spaces()?, " ")),
         }
         Ok((!steps.is_empty()).then_some(Normalizer::Sequence(steps)))
@@ -271,13 +328,25 @@ impl Assembly<'_> {
                 Some(PreTokenizer::Sequence(punctuation.into_iter().chain([metaspace(true)]).collect()))
             }
             Words::Llama => (self.side_files.legacy == Some(false)).then(|| metaspace(false)),
+            Words::Gemma => Some(PreTokenizer::Split(Split {
+                pattern: Pattern::Literal(" ".to_owned()),
+                behavior: Behavior::MergedWithPrevious,
+                invert: false,
+            })),
         }
     }
 
     fn decoder(&self, spm: &SentencePieceModel) -> Result<Decoder, TokenizerError> {
-        let prepended = self.prepend_scheme(spm) != PrependScheme::Never;
-        if self.family.words != Words::Llama && !spm.byte_fallback {
-            return Ok(Decoder::Metaspace(MetaspaceDecoder { replacement: MARK, prepended }));
+        let words = self.family.words;
+        let prepended = self.prepend_scheme(spm) != PrependScheme::Never && words != Words::Gemma;
+        if !matches!(words, Words::Llama | Words::Gemma) && !spm.byte_fallback {
+            let pieces = Decoder::Metaspace(MetaspaceDecoder { replacement: MARK, prepended });
+            if self.family.normalization != Normalization::SentencePiece {
+                return Ok(pieces);
+            }
+            // The whole text without the spaces around it.
+            let strip = StripDecoder { content: ' ', start: usize::MAX, stop: usize::MAX };
+            return Ok(Decoder::Sequence(vec![pieces, Decoder::Fuse, Decoder::Strip(strip)]));
         }
         let pattern = Pattern::Literal(MARK.to_string());
         let mut steps =
@@ -297,81 +366,71 @@ impl Assembly<'_> {
         normalizer: Option<&Normalizer>,
     ) -> Result<AddedVocabulary, TokenizerError> {
         let vocabulary = model.vocabulary();
-        let mut listed: Vec<AddedToken> = Vec::new();
-        let add = |content: &str, special: bool, listed: &mut Vec<AddedToken>| {
-            if listed.iter().any(|token| token.content == content) {
+        // The side files know the properties best, and say the ids of what they add.
+        let mut all = self.side_files.added_tokens.clone();
+        let mut seen: HashSet<String> = all.iter().map(|token| token.content.clone()).collect();
+        let is_new = |token: &AddedToken| vocabulary.token_to_id(&token.content).is_none();
+        let beyond = all.iter().filter(|token| is_new(token)).map(|token| token.id.saturating_add(1));
+        let mut next = beyond.fold(vocabulary.len() as u32, u32::max);
+        let mut add = |content: &str, special: bool| {
+            if !seen.insert(content.to_owned()) {
                 return;
             }
-            let token = AddedToken {
+            let id = vocabulary.token_to_id(content).unwrap_or_else(|| {
+                next = next.saturating_add(1);
+                next - 1
+            });
+            all.push(AddedToken {
                 content: content.to_owned(),
-                id: 0,
+                id,
                 special,
                 single_word: false,
                 lstrip: names.mask.as_deref() == Some(content) && self.family.mask_takes_space,
                 rstrip: false,
                 normalized: false,
-            };
-            listed.push(token);
+            });
         };
-        for piece in spm.pieces.iter().filter(|piece| vocabulary.token_to_id(&piece.text).is_some()) {
-            match piece.kind {
-                PieceKind::Control => add(&piece.text, true, &mut listed),
-                PieceKind::UserDefined => add(&piece.text, false, &mut listed),
-                _ => {}
+        if !self.family.ids_elsewhere {
+            for piece in spm.pieces.iter().filter(|piece| vocabulary.token_to_id(&piece.text).is_some()) {
+                match piece.kind {
+                    PieceKind::Control => add(&piece.text, true),
+                    PieceKind::UserDefined => add(&piece.text, self.family.special_pieces.contains(&&*piece.text)),
+                    _ => {}
+                }
             }
         }
-        listed.sort_by_key(|token| vocabulary.token_to_id(&token.content));
         let own = [&names.bos, &names.eos, &names.unk, &names.sep, &names.pad, &names.cls];
-        own.into_iter().flatten().for_each(|name| add(name, true, &mut listed));
+        own.into_iter().flatten().for_each(|name| add(name, true));
         match self.family.tail {
             Tail::ExtraIds => {
                 let extra = self.side_files.extra_ids.unwrap_or(100);
-                (0..extra).rev().for_each(|number| add(&format!("<extra_id_{number}>"), true, &mut listed));
+                (0..extra).rev().for_each(|number| add(&format!("<extra_id_{number}>"), true));
             }
+            Tail::MadeUpWords => made_up_words().for_each(|word| add(&word, true)),
             Tail::Languages { count } => {
-                languages::MBART50.split(' ').take(count).for_each(|language| add(language, true, &mut listed));
+                languages::MBART50.split(' ').take(count).for_each(|language| add(language, true));
             }
             Tail::None | Tail::Mask => {}
         }
-        let further = self.side_files.added_tokens.iter();
-        let is_listed = |content: &str| further.clone().any(|token| token.content == content);
         let languages = self.family.languages_beyond.split(' ').filter(|language| !language.is_empty());
-        let beyond = languages.chain(names.mask.as_deref()).chain(self.family.beyond.iter().copied());
-        for token in beyond.filter(|token| !is_listed(token)) {
-            add(token, true, &mut listed);
+        languages.for_each(|language| add(&self.language_token(language), true));
+        // Marian's vocabulary says which languages it translates to, by tokens that stand before a text.
+        if self.family.ids_elsewhere {
+            let tokens = vocabulary.entries().map(|entry| vocabulary.text_of(entry));
+            let languages = tokens.filter(|token| token.starts_with(">>") && token.ends_with("<<"));
+            languages.for_each(|token| add(token, false));
         }
-        // The side files know the properties best, and say the ids of what they add.
-        for token in further.clone() {
-            listed.retain(|other| other.content != token.content);
-        }
-        let known = listed.iter().filter_map(|token| vocabulary.token_to_id(&token.content));
-        let mut next = vocabulary.len() as u32;
-        let mut known: Vec<u32> = known.collect();
-        known.sort_unstable();
-        let (mut ours, mut theirs) = (listed, self.side_files.added_tokens.clone());
-        theirs.sort_by_key(|token| token.id);
-        for token in theirs.iter().filter(|token| vocabulary.token_to_id(&token.content).is_none()) {
-            next = next.max(token.id.saturating_add(1));
-        }
-        for token in &mut ours {
-            token.id = vocabulary.token_to_id(&token.content).unwrap_or_else(|| {
-                let id = next;
-                next = next.saturating_add(1);
-                id
-            });
-        }
-        theirs.extend(ours);
-        theirs.sort_by_key(|token| token.id);
-        AddedVocabulary::new(theirs, vocabulary, normalizer).map_err(|fault| {
-            let expected = "added tokens that fit the vocabulary";
-            let found = match fault {
-                AddedFault::Id { content, found, expected, .. } => {
-                    format!("id {found} for {content:?}, which has or would get {expected}")
-                }
-                AddedFault::Automaton(message) | AddedFault::Normalizer(message) => message,
-            };
-            self.invalid("tokenizer_config.json, added_tokens.json", expected, found)
-        })
+        let additional = self.side_files.additional_special_tokens.iter().map(String::as_str);
+        let last = names.mask.as_deref().into_iter().chain(self.family.beyond.iter().copied()).chain(additional);
+        last.for_each(|token| add(token, true));
+        all.sort_by_key(|token| token.id);
+        AddedVocabulary::new(all, ListedIds::Count, vocabulary, normalizer)
+            .map_err(|fault| fault.of_side_files(self.name))
+    }
+
+    fn language_token(&self, language: &str) -> String {
+        let marks = self.family.language_marks;
+        format!("{marks}{language}{marks}")
     }
 
     /// `$A` and `$B` are the texts, `:1` after a part its type, `$lang` the language, any other word a token.
@@ -382,17 +441,27 @@ impl Assembly<'_> {
         id_of: impl Fn(&str) -> Option<u32>,
     ) -> Result<Template, TokenizerError> {
         let mut pieces = Vec::new();
+        let open = matches!(self.family.words, Words::Llama | Words::Gemma);
+        let begins = !open || self.side_files.add_bos_token.unwrap_or(true);
+        let ends = !open || self.side_files.add_eos_token.unwrap_or(false);
         for part in text.split(' ') {
+            if part.starts_with("$bos") && !begins || part.starts_with("$eos") && !ends {
+                continue;
+            }
             let (part, type_id) = match part.rsplit_once(':') {
                 Some((part, number)) => (part, number.parse().unwrap_or(0)),
                 None => (part, 0),
             };
+            let language;
             let token = match part {
                 "$A" | "$B" => {
                     pieces.push(TemplatePiece::Sequence { index: u8::from(part == "$B"), type_id });
                     continue;
                 }
-                "$lang" => self.side_files.src_lang.as_deref().unwrap_or(self.family.language),
+                "$lang" => {
+                    language = self.language_token(self.side_files.src_lang.as_deref().unwrap_or(self.family.language));
+                    &language
+                }
                 "$bos" => names.bos.as_deref().unwrap_or_default(),
                 "$cls" => names.cls.as_deref().unwrap_or_default(),
                 "$sep" => names.sep.as_deref().unwrap_or_default(),
@@ -406,6 +475,11 @@ impl Assembly<'_> {
         }
         Ok(Template::new(pieces))
     }
+}
+
+/// Tokens that XGLM's embeddings have room for and no text is cut into.
+fn made_up_words() -> impl Iterator<Item = String> {
+    (0..7).map(|number| format!("<madeupword{number}>"))
 }
 
 /// Whether a piece is a number with a comma after it, which some families make unlikely.

@@ -5,7 +5,7 @@ use serde_json::value::RawValue;
 
 use super::JsonFile;
 use crate::TokenizerError;
-use crate::added_vocabulary::{AddedFault, AddedToken, AddedVocabulary};
+use crate::added_vocabulary::{AddedFault, AddedToken, AddedVocabulary, ListedIds};
 use crate::models::Model;
 use crate::normalizers::Normalizer;
 
@@ -40,12 +40,11 @@ pub(super) fn parse<'a>(
         rstrip: fields.rstrip,
         normalized: fields.normalized,
     });
-    AddedVocabulary::new(listed.collect(), model.vocabulary(), normalizer).map_err(|fault| match fault {
-        AddedFault::Id { place, content, found, expected } => file.invalid(
-            &format!("{path}[{place}].id"),
-            format!("{expected}, the id of {content:?} in the vocabulary or the next free one"),
-            found.to_string(),
-        ),
+    let ids = ListedIds::MeanNothing;
+    AddedVocabulary::new(listed.collect(), ids, model.vocabulary(), normalizer).map_err(|fault| match fault {
+        AddedFault::Id { content, found, expected } => {
+            file.invalid(path, format!("the id {expected} of {content:?}"), found.to_string())
+        }
         AddedFault::Automaton(message) => file.invalid(path, "tokens that an automaton can find", message),
         AddedFault::Normalizer(message) => file.invalid(path, "tokens that can be normalized", message),
     })

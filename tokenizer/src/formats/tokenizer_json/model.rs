@@ -111,7 +111,9 @@ fn bpe<'a>(file: &JsonFile<'a>, raw: &'a RawValue) -> Result<Model, TokenizerErr
 fn unigram<'a>(file: &JsonFile<'a>, raw: &'a RawValue) -> Result<Model, TokenizerError> {
     let fields: UnigramFields = file.part(raw, "$.model")?;
     let ScoredPieces { pieces, scores } = file.part(fields.vocab, "$.model.vocab")?;
-    let pieces = pieces.build().map_err(|fault| file.invalid("$.model.vocab", "every piece once", found(&fault)))?;
+    // As in the reference, where a piece is listed again, the last place counts.
+    let pieces = pieces.build_with_repeats();
+    let pieces = pieces.map_err(|fault| file.invalid("$.model.vocab", "pieces", found(&fault)))?;
     let UnigramFields { unk_id, byte_fallback, .. } = fields;
     let parts = UnigramParts { vocabulary: pieces, scores, unk_id, byte_fallback };
     Unigram::new(parts).map(Model::Unigram).map_err(|fault| match fault {
