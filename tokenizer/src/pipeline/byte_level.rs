@@ -2,12 +2,13 @@
 //! only a new one is merged, from its bytes, never rewritten in the byte alphabet.
 
 use super::Pipeline;
-use super::word_cache::{Key, SHORT, SHORT_IDS, ShortTokens, VIEW, WordCache, hash};
+use super::word_batch::{AT_ONCE, WordBatch};
+use super::word_cache::{Key, SHORT, ShortTokens, VIEW, WordCache, hash};
 use crate::TokenizerError;
 use crate::added_vocabulary::Piece;
 use crate::byte_alphabet::bytes_of;
 use crate::models::vocabulary::{PieceTable, PrefixHash};
-use crate::models::{Bpe, BpeScratch, ByteMerges, Model, Symbol};
+use crate::models::{Bpe, BpeScratch, ByteMerges, Model};
 use crate::normalized::{NoSpans, Normalized, Original, Source};
 use crate::normalizers::Normalizer;
 use crate::pool::Pool;
@@ -18,45 +19,8 @@ use crate::pre_tokenizers::{ByteLevel, PreTokenizer, Scanner};
 const KEPT_TEXT: usize = 1 << 20;
 const KEPT_PIECES: usize = 1 << 14;
 
-/// Words that are looked up together: at least those of one window, each of whose bytes may be a word, and some more.
-const MOST: usize = 2 * BYTES;
-
-/// Words that wait to be looked up.
-struct Batch {
-    words: [Found; MOST],
-    count: usize,
-}
-
-/// A word of the text. Its key means nothing where it is longer than [`SHORT`].
-#[derive(Clone, Copy, Default)]
-struct Found {
-    start: u32,
-    end: u32,
-    key: Key,
-}
-
-impl Default for Batch {
-    fn default() -> Self {
-        Batch { words: [Found::default(); MOST], count: 0 }
-    }
-}
-
-impl Batch {
-    #[inline]
-    fn push(&mut self, start: usize, end: usize, key: Key) {
-        // Texts are shorter than 4 GiB.
-        if let Some(word) = self.words.get_mut(self.count) {
-            *word = Found { start: start as u32, end: end as u32, key };
-            self.count += 1;
-        }
-    }
-
-    /// Whether the words of another window might not fit.
-    #[inline]
-    fn is_full(&self) -> bool {
-        self.count > MOST - BYTES
-    }
-}
+// The words of a window, each of whose bytes may be one.
+const _: () = assert!(BYTES <= AT_ONCE);
 
 /// Byte-level BPE with one of the well-known splitting expressions.
 #[derive(Debug)]
@@ -70,6 +34,7 @@ pub(crate) struct ByteLevelPath {
 
 /// What a run works with, kept for the next.
 struct Scratch {
+    batch: WordBatch,
     cache: WordCache,
     bpe: BpeScratch,
     normalized: Normalized<NoSpans>,
@@ -80,6 +45,7 @@ struct Scratch {
 impl Scratch {
     fn new() -> Box<Self> {
         Box::new(Scratch {
+            batch: WordBatch::new(),
             cache: WordCache::new(),
             bpe: BpeScratch::default(),
             normalized: Normalized::default(),
@@ -203,12 +169,11 @@ impl ByteLevelPath {
     /// Normalized text without added tokens.
     fn words(&self, bpe: &Bpe, text: &str, scratch: &mut Scratch, out: &mut Vec<u32>) {
         let bytes = text.as_bytes();
-        let mut batch = Batch::default();
         let mut at = 0;
         while let Some(view) = bytes.get(at..at + VIEW).and_then(|view| view.try_into().ok()) {
-            at += self.window(text, at, view, &mut batch);
-            if batch.is_full() {
-                self.batch(bpe, bytes, &mut batch, scratch, out);
+            at += self.window(text, at, view, &mut scratch.batch);
+            if scratch.batch.is_full() {
+                self.look_up(bpe, bytes, scratch, out);
             }
         }
         while at < bytes.len() {
@@ -216,108 +181,79 @@ impl ByteLevelPath {
             let rest = &bytes[at..];
             let mut view = [b' '; VIEW];
             view[..rest.len()].copy_from_slice(rest);
-            at += self.window(text, at, &view, &mut batch);
-            if batch.is_full() {
-                self.batch(bpe, bytes, &mut batch, scratch, out);
+            at += self.window(text, at, &view, &mut scratch.batch);
+            if scratch.batch.is_full() {
+                self.look_up(bpe, bytes, scratch, out);
             }
         }
-        self.batch(bpe, bytes, &mut batch, scratch, out);
+        self.look_up(bpe, bytes, scratch, out);
     }
 
     /// Adds the words that lie in `view` to the batch: the text from `at` on, where a word begins. Their bytes in all.
     #[inline]
-    fn window(&self, text: &str, at: usize, view: &[u8; VIEW], batch: &mut Batch) -> usize {
+    fn window(&self, text: &str, at: usize, view: &[u8; VIEW], batch: &mut WordBatch) -> usize {
         let (window, _) = view.split_first_chunk().unwrap_or((&[b' '; BYTES], &[]));
-        // Where the text is not ASCII, there is nothing to gain.
-        let mut ends = match window[0] | window[1] {
-            ..0x80 => starts(self.scanner, window, text.len() - at),
-            _ => 0,
-        };
+        let mut ends = starts(self.scanner, window, text.len() - at);
         if ends == 0 {
             let end = self.scanner.end(text, at);
             let word = &text.as_bytes()[at..end];
-            batch.push(at, end, Key::of_word(word).unwrap_or_default());
+            batch.push(Key::of_word(word).unwrap_or(Key::NONE), at, end);
             return end - at;
         }
         let mut start = 0;
         while ends != 0 {
-            let end = (ends.trailing_zeros() & 63) as usize;
+            let end = ends.trailing_zeros() as usize;
             ends &= ends - 1;
-            batch.push(at + start, at + end, Key::of(view, start, end - start));
+            batch.push(Key::of(view, start, end - start), at + start, at + end);
             start = end;
         }
         start
     }
 
-    /// Appends the ids of the words of a batch and empties it.
-    fn batch(&self, bpe: &Bpe, bytes: &[u8], batch: &mut Batch, scratch: &mut Scratch, out: &mut Vec<u32>) {
-        let words = &batch.words[..batch.count.min(MOST)];
-        // All of them are looked up before any is looked at: what is not in the processor's cache comes together.
-        let mut places = [(0, false); MOST];
-        for (place, word) in places.iter_mut().zip(words) {
-            *place = scratch.cache.probe(word.key);
-        }
-        let mut pending = [0; MOST * SHORT_IDS];
-        let mut count = 0;
-        for (&(place, found), word) in places.iter().zip(words) {
-            // A new word may have taken the place since.
-            let kept = scratch.cache.at(place);
-            if found && kept.is(word.key) && kept.count as usize <= SHORT_IDS {
-                if let Some(to) = pending.get_mut(count..count + SHORT_IDS) {
-                    to.copy_from_slice(&kept.ids);
-                }
-                count += kept.count as usize;
-            } else {
-                out.extend_from_slice(&pending[..count]);
-                count = 0;
-                self.new_word(bpe, &bytes[word.start as usize..word.end as usize], word.key, scratch, out);
-            }
-        }
-        out.extend_from_slice(&pending[..count]);
-        batch.count = 0;
+    /// Appends the ids of the words of the batch.
+    fn look_up(&self, bpe: &Bpe, bytes: &[u8], scratch: &mut Scratch, out: &mut Vec<u32>) {
+        let Scratch { batch, cache, bpe: merging, .. } = scratch;
+        batch.look_up(cache, out, |key, place, cache, out| {
+            self.new_word(bpe, &bytes[place], key, cache, merging, out);
+        });
     }
 
     /// A word that isn't among the short words kept.
     #[cold]
     #[inline(never)]
-    fn new_word(&self, bpe: &Bpe, word: &[u8], key: Key, scratch: &mut Scratch, out: &mut Vec<u32>) {
-        if word.len() > SHORT {
-            return self.long_word(bpe, word, scratch, out);
-        }
-        if let Some(kept) = scratch.cache.short(key) {
-            match kept.all_ids() {
-                // It came earlier in the batch.
-                Some(ids) => out.extend_from_slice(ids),
-                None => self.long_word(bpe, word, scratch, out),
-            }
-            return;
+    fn new_word(
+        &self,
+        bpe: &Bpe,
+        word: &[u8],
+        key: Key,
+        cache: &mut WordCache,
+        merging: &mut BpeScratch,
+        out: &mut Vec<u32>,
+    ) {
+        if word.len() > SHORT || cache.short(key).has_too_many(key) {
+            return self.long_word(bpe, word, cache, merging, out);
         }
         let before = out.len();
         match self.whole.short.get(key) {
             Some(id) => out.push(id),
-            None => self.merge(bpe, word, scratch, out),
+            None => bpe.merge_bytes(word, &self.bytes, merging, out),
         }
-        scratch.cache.keep_short(key, &out[before..]);
-    }
-
-    fn merge(&self, bpe: &Bpe, word: &[u8], scratch: &mut Scratch, out: &mut Vec<u32>) {
-        bpe.merge_bytes(word, &self.bytes, &mut scratch.bpe);
-        out.extend(scratch.bpe.symbols.iter().map(|symbol| symbol.id));
+        cache.keep_short(key, &out[before..]);
     }
 
     /// A word that is too long for the short words, or has too many tokens.
-    fn long_word(&self, bpe: &Bpe, word: &[u8], scratch: &mut Scratch, out: &mut Vec<u32>) {
+    fn long_word(&self, bpe: &Bpe, word: &[u8], cache: &mut WordCache, merging: &mut BpeScratch, out: &mut Vec<u32>) {
         let hash = hash(word);
-        if let Some(ids) = scratch.cache.long(word, hash) {
+        if let Some(ids) = cache.long(word, hash) {
             out.extend_from_slice(ids);
             return;
         }
         let before = out.len();
         match self.whole.long(word) {
             Some(id) => out.push(id),
-            None => self.merge(bpe, word, scratch, out),
+            None => bpe.merge_bytes(word, &self.bytes, merging, out),
         }
-        scratch.cache.keep_long(word, hash, &out[before..]);
+        cache.keep_long(word, hash, &out[before..]);
     }
 }
 
@@ -326,6 +262,7 @@ impl WholeWords {
         let vocabulary = bpe.vocabulary();
         let mut found = Vec::with_capacity(vocabulary.len());
         let mut scratch = BpeScratch::default();
+        let mut ids = Vec::new();
         for entry in vocabulary.entries() {
             let Some(bytes) = bytes_of(vocabulary.text_of(entry)).filter(|bytes| !bytes.is_empty()) else {
                 // No word is written with other characters.
@@ -333,8 +270,9 @@ impl WholeWords {
             };
             let id = vocabulary.id_of(entry);
             if !bpe.ignores_merges() {
-                bpe.merge_bytes(&bytes, of_bytes, &mut scratch);
-                if !matches!(scratch.symbols[..], [Symbol { id: only, .. }] if only == id) {
+                ids.clear();
+                bpe.merge_bytes(&bytes, of_bytes, &mut scratch, &mut ids);
+                if ids != [id] {
                     continue;
                 }
             }
