@@ -294,7 +294,6 @@ impl BertPath {
     }
 
     /// A word of ASCII that isn't among the short words kept, as it is in the text.
-    #[cold]
     #[inline(never)]
     fn new_word(&self, key: Key, word: &[u8], cache: &mut WordCache, ids: &mut Vec<u32>) {
         let mut lower = [0; BYTES];
@@ -307,7 +306,7 @@ impl BertPath {
         }
         let before = ids.len();
         self.word(lower, ids);
-        if word.len() <= SHORT && !cache.short(key).has_too_many(key) {
+        if word.len() <= SHORT {
             cache.keep_short(key, &ids[before..]);
         }
     }

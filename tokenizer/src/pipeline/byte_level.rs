@@ -1,15 +1,15 @@
 //! Ids of byte-level BPE without detours: words are found 64 bytes at a time, looked up by their bytes as they are, and
 //! only a new one is merged, from its bytes, never rewritten in the byte alphabet.
 
-use super::Pipeline;
 use super::word_batch::{AT_ONCE, WordBatch};
 use super::word_cache::{Key, SHORT, ShortTokens, VIEW, WordCache, hash};
+use super::{Pipeline, Token, Tokens};
 use crate::TokenizerError;
 use crate::added_vocabulary::Piece;
 use crate::byte_alphabet::bytes_of;
 use crate::models::vocabulary::{PieceTable, PrefixHash};
 use crate::models::{Bpe, BpeScratch, ByteMerges, Model};
-use crate::normalized::{NoSpans, Normalized, Original, Source};
+use crate::normalized::{NoSpans, Normalized, Original, Source, Span};
 use crate::normalizers::Normalizer;
 use crate::pool::Pool;
 use crate::pre_tokenizers::window::{BYTES, starts};
@@ -40,6 +40,9 @@ struct Scratch {
     normalized: Normalized<NoSpans>,
     prefixed: String,
     pieces: Vec<Piece>,
+    /// Where the words of a stretch end, where that is asked for, and its ids.
+    ends: Vec<u32>,
+    ids: Vec<u32>,
 }
 
 impl Scratch {
@@ -51,6 +54,8 @@ impl Scratch {
             normalized: Normalized::default(),
             prefixed: String::new(),
             pieces: Vec::new(),
+            ends: Vec::new(),
+            ids: Vec::new(),
         })
     }
 
@@ -65,6 +70,11 @@ impl Scratch {
         }
         if self.pieces.capacity() > KEPT_PIECES {
             self.pieces = Vec::new();
+        }
+        for numbers in [&mut self.ends, &mut self.ids] {
+            if numbers.capacity() > KEPT_TEXT {
+                *numbers = Vec::new();
+            }
         }
     }
 }
@@ -156,24 +166,92 @@ impl ByteLevelPath {
                     prefixed.clear();
                     prefixed.push(' ');
                     prefixed.push_str(text);
-                    self.words(bpe, &prefixed, scratch, out);
+                    self.words::<false>(bpe, &prefixed, scratch, out);
                     scratch.prefixed = prefixed;
                 }
-                None => self.words(bpe, text, scratch, out),
+                None => self.words::<false>(bpe, text, scratch, out),
             }
         }
         scratch.normalized = normalized;
         Ok(())
     }
 
-    /// Normalized text without added tokens.
-    fn words(&self, bpe: &Bpe, text: &str, scratch: &mut Scratch, out: &mut Vec<u32>) {
+    /// The tokens of `text` with their spans, if it is its own normalized text.
+    pub(super) fn tokens(&self, pipeline: &Pipeline, text: &str) -> Option<Tokens> {
+        let Model::Bpe(bpe) = &pipeline.model else {
+            return None;
+        };
+        let is_normalized = match &pipeline.normalizer {
+            None => true,
+            Some(Normalizer::Nfc) => text.is_ascii(),
+            Some(_) => false,
+        };
+        if self.add_prefix_space || !is_normalized {
+            return None;
+        }
+        let (mut pieces, mut parts) = (Vec::new(), Vec::new());
+        let (mut tokens, mut word) = (Tokens::default(), 0);
+        pipeline.added.split_text(text, &mut pieces);
+        self.pool.with(Scratch::new, |scratch| {
+            for piece in pieces {
+                parts.clear();
+                match piece.added {
+                    Some(_) => parts.push(Piece { start: 0, end: piece.end - piece.start, ..piece }),
+                    None => pipeline.added.split_normalized(&text[piece.start..piece.end], &mut parts),
+                }
+                for part in &parts {
+                    let (start, end) = (piece.start + part.start, piece.start + part.end);
+                    match part.added {
+                        Some(id) => {
+                            let span = Span { start: start as u32, end: end as u32 };
+                            tokens.0.push(Token { id, word, span });
+                            word += 1;
+                        }
+                        None => {
+                            let stretch = Original { text: &text[start..end], base: start };
+                            self.stretch_tokens(bpe, stretch, &mut word, scratch, &mut tokens);
+                        }
+                    }
+                }
+            }
+            scratch.shrink();
+        });
+        Some(tokens)
+    }
+
+    /// A stretch of text between added tokens; `word` counts.
+    fn stretch_tokens(&self, bpe: &Bpe, stretch: Original, word: &mut u32, scratch: &mut Scratch, out: &mut Tokens) {
+        let Original { text, base } = stretch;
+        let mut ids = std::mem::take(&mut scratch.ids);
+        ids.clear();
+        scratch.ends.clear();
+        self.words::<true>(bpe, text, scratch, &mut ids);
+        let mut ends = scratch.ends.iter().map(|&end| end as usize);
+        let (mut at, mut end) = (0, ends.next().unwrap_or(0));
+        for &id in &ids {
+            if at >= end {
+                *word += 1;
+                end = ends.next().unwrap_or(text.len());
+            }
+            // A character of a token is a byte of the text. Parts of a character stand for all of it.
+            let after = at + bpe.vocabulary().id_to_token(id).map_or(0, |token| token.chars().count());
+            let start = base + text.floor_char_boundary(at);
+            let span = Span { start: start as u32, end: (base + text.ceil_char_boundary(after)) as u32 };
+            out.0.push(Token { id, word: *word, span });
+            at = after;
+        }
+        *word += u32::from(!ids.is_empty());
+        scratch.ids = ids;
+    }
+
+    /// Normalized text without added tokens. With `ENDS`, where its words end goes into the scratch.
+    fn words<const ENDS: bool>(&self, bpe: &Bpe, text: &str, scratch: &mut Scratch, out: &mut Vec<u32>) {
         let bytes = text.as_bytes();
         let mut at = 0;
         while let Some(view) = bytes.get(at..at + VIEW).and_then(|view| view.try_into().ok()) {
             at += self.window(text, at, view, &mut scratch.batch);
             if scratch.batch.is_full() {
-                self.look_up(bpe, bytes, scratch, out);
+                self.look_up::<ENDS>(bpe, bytes, scratch, out);
             }
         }
         while at < bytes.len() {
@@ -183,10 +261,10 @@ impl ByteLevelPath {
             view[..rest.len()].copy_from_slice(rest);
             at += self.window(text, at, &view, &mut scratch.batch);
             if scratch.batch.is_full() {
-                self.look_up(bpe, bytes, scratch, out);
+                self.look_up::<ENDS>(bpe, bytes, scratch, out);
             }
         }
-        self.look_up(bpe, bytes, scratch, out);
+        self.look_up::<ENDS>(bpe, bytes, scratch, out);
     }
 
     /// Adds the words that lie in `view` to the batch: the text from `at` on, where a word begins. Their bytes in all.
@@ -211,15 +289,17 @@ impl ByteLevelPath {
     }
 
     /// Appends the ids of the words of the batch.
-    fn look_up(&self, bpe: &Bpe, bytes: &[u8], scratch: &mut Scratch, out: &mut Vec<u32>) {
-        let Scratch { batch, cache, bpe: merging, .. } = scratch;
+    fn look_up<const ENDS: bool>(&self, bpe: &Bpe, bytes: &[u8], scratch: &mut Scratch, out: &mut Vec<u32>) {
+        let Scratch { batch, cache, bpe: merging, ends, .. } = scratch;
+        if ENDS {
+            ends.extend(batch.ends());
+        }
         batch.look_up(cache, out, |key, place, cache, out| {
             self.new_word(bpe, &bytes[place], key, cache, merging, out);
         });
     }
 
     /// A word that isn't among the short words kept.
-    #[cold]
     #[inline(never)]
     fn new_word(
         &self,
@@ -230,7 +310,7 @@ impl ByteLevelPath {
         merging: &mut BpeScratch,
         out: &mut Vec<u32>,
     ) {
-        if word.len() > SHORT || cache.short(key).has_too_many(key) {
+        if word.len() > SHORT {
             return self.long_word(bpe, word, cache, merging, out);
         }
         let before = out.len();
@@ -241,7 +321,7 @@ impl ByteLevelPath {
         cache.keep_short(key, &out[before..]);
     }
 
-    /// A word that is too long for the short words, or has too many tokens.
+    /// A word that is too long for the short words.
     fn long_word(&self, bpe: &Bpe, word: &[u8], cache: &mut WordCache, merging: &mut BpeScratch, out: &mut Vec<u32>) {
         let hash = hash(word);
         if let Some(ids) = cache.long(word, hash) {
@@ -314,5 +394,76 @@ impl WholeWords {
 impl std::fmt::Debug for Scratch {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Scratch").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::LazyLock;
+
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    use super::super::FastPath;
+    use crate::Tokenizer;
+    use crate::normalized::Spans;
+    use crate::pipeline::Tokens;
+
+    /// The byte-level tokenizers of the golden file.
+    static TOKENIZERS: LazyLock<Vec<Tokenizer>> = LazyLock::new(|| {
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/goldens/tokenizer/bpe.jsonl");
+        let text = std::fs::read_to_string(file).expect("the golden file");
+        let mut file = json!({});
+        let mut tokenizers = Vec::new();
+        for line in text.lines() {
+            let line: Value = serde_json::from_str(line).expect("a JSON line");
+            let Some(patch) = line.get("tokenizer").and_then(Value::as_object) else {
+                continue;
+            };
+            patch.iter().for_each(|(part, value)| file[part] = value.clone());
+            tokenizers.extend(Tokenizer::from_json("test", file.to_string().as_bytes()));
+        }
+        tokenizers.retain(|tokenizer| matches!(tokenizer.pipeline.fast, FastPath::ByteLevel(_)));
+        tokenizers
+    });
+
+    fn text() -> impl Strategy<Value = String> {
+        let piece = prop_oneof![
+            5 => "[a-zA-Z]{1,9}",
+            2 => "[a-z]{10,50}",
+            3 => "('s|'t|'re|'Ve|'m|'LL|'D|'ſ|'|'')",
+            3 => "[ \\t\\r\\n\u{a0}\u{3000}]{1,4}",
+            2 => "[0-9²Ⅳ]{1,9}",
+            3 => "[.,!?/\"#\\-()。_—]{1,4}",
+            2 => "[éÀǅЖж中가\u{301}]{1,4}",
+            1 => "<mask>|<end>|<\\|endoftext\\|>",
+            1 => any::<String>(),
+        ];
+        (prop::collection::vec(piece, 0..60), any::<bool>()).prop_map(|(pieces, ascii)| {
+            let text = pieces.concat();
+            if ascii { text.chars().filter(char::is_ascii).collect() } else { text }
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 1000, failure_persistence: None, ..Default::default() })]
+
+        #[test]
+        fn tokens_are_those_of_the_long_way(text in text()) {
+            assert!(TOKENIZERS.len() > 3);
+            for Tokenizer { pipeline, .. } in TOKENIZERS.iter() {
+                let mut expected = Tokens::default();
+                pipeline.run::<Spans, _>(&text, &mut expected).expect("tokens");
+                // The second time, the words are known.
+                for _ in 0..2 {
+                    let found = pipeline.tokens(&text).expect("tokens");
+                    prop_assert_eq!(&found.0, &expected.0);
+                    let mut ids = Vec::new();
+                    pipeline.ids(&text, &mut ids).expect("ids");
+                    let expected: Vec<u32> = expected.0.iter().map(|token| token.id).collect();
+                    prop_assert_eq!(ids, expected);
+                }
+            }
+        }
     }
 }

@@ -44,13 +44,18 @@ impl WordBatch {
         self.count > MOST - AT_ONCE
     }
 
+    /// Where the words end.
+    pub(super) fn ends(&self) -> impl Iterator<Item = u32> {
+        self.words[..self.count.min(MOST)].iter().map(|word| word.end)
+    }
+
     /// Forgets the words.
     pub(super) fn clear(&mut self) {
         self.count = 0;
     }
 
     /// Appends the ids of all words and forgets them. `other` does that for one that is not among the short words of
-    /// the cache.
+    /// the cache, and puts it there if it is short.
     #[inline]
     pub(super) fn look_up(
         &mut self,
@@ -70,7 +75,10 @@ impl WordBatch {
             } else {
                 out.extend_from_slice(&self.ids[..count]);
                 count = 0;
-                other(key, start as usize..end as usize, cache, out);
+                match cache.more(key) {
+                    Some(ids) => out.extend_from_slice(ids),
+                    None => other(key, start as usize..end as usize, cache, out),
+                }
             }
         }
         out.extend_from_slice(&self.ids[..count]);

@@ -1,18 +1,23 @@
 //! Words seen before, with their ids.
 //!
 //! Tables without chains: a short word has two places, a long one has one. They grow with the number of words, to 8 MiB for the
-//! short and 2 MiB for the long ones, and no further: then a new word takes the place of another.
+//! short and 1 MiB for the long ones, and no further: then a new word takes the place of another. Ids that don't fit there
+//! take up to 4 MiB.
 
 /// Longest word of the table of short words; the byte after its last holds its length.
 pub(super) const SHORT: usize = 15;
-/// Most tokens of a word there.
+/// Most ids of a word that are beside it.
 pub(super) const SHORT_IDS: usize = 3;
 /// Pairs of places for short words, at first and at most.
 const SHORT_BITS: std::ops::RangeInclusive<u32> = 8..=17;
 
-const LONG: usize = 54;
-const LONG_IDS: usize = 16;
+/// Longest word that is kept.
+const LONG: usize = 50;
 const LONG_BITS: std::ops::RangeInclusive<u32> = 5..=14;
+
+/// Ids that are not beside their words: at most so many, and so many of a word.
+const MORE: usize = 1 << 20;
+const MORE_OF_WORD: usize = 255;
 
 /// Bytes to read a [`Key`] from, wherever it begins among the first 64.
 pub(super) const VIEW: usize = 80;
@@ -110,7 +115,8 @@ impl ShortTokens {
 #[repr(align(64))]
 struct Pair([Short; 2]);
 
-/// A short word and its ids; behind them, how many they are. Where they are too many, only that is kept.
+/// A short word and its ids; behind them, how many they are. Where they are more than there is room for, the first number is
+/// where they begin among those that are kept apart.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Short {
     key: Key,
@@ -118,15 +124,10 @@ pub(super) struct Short {
 }
 
 impl Short {
-    /// Whether this is the word, with all of its ids.
+    /// Whether this is the word, and its ids are beside it.
     #[inline]
     pub(super) fn is(&self, key: Key) -> bool {
         self.key.difference(key) | u64::from(self.ids[SHORT_IDS] >> 2) == 0
-    }
-
-    /// Whether this is the word, but without its ids.
-    pub(super) fn has_too_many(&self, key: Key) -> bool {
-        self.key == key && self.ids[SHORT_IDS] as usize > SHORT_IDS
     }
 
     /// The ids and something behind them, so that their number makes no difference to copying them.
@@ -136,17 +137,18 @@ impl Short {
     }
 }
 
-/// A longer word, or one of more tokens.
+/// A longer word, and where its ids are: a cache line.
 #[derive(Clone, Copy, Debug)]
+#[repr(align(64))]
 struct Long {
     hash: u64,
-    length: u8,
+    start: u32,
     count: u8,
+    length: u8,
     bytes: [u8; LONG],
-    ids: [u32; LONG_IDS],
 }
 
-const NO_WORD: Long = Long { hash: 0, length: 0, count: 0, bytes: [0; LONG], ids: [0; LONG_IDS] };
+const NO_WORD: Long = Long { hash: 0, start: 0, count: 0, length: 0, bytes: [0; LONG] };
 
 /// The words that one run after another has met.
 #[derive(Debug)]
@@ -156,6 +158,8 @@ pub(super) struct WordCache {
     short_count: usize,
     long: Vec<Long>,
     long_count: usize,
+    /// The ids that are not beside their words.
+    more: Vec<u32>,
 }
 
 /// Which of so many places, a power of two that is not 1, a hash says.
@@ -171,6 +175,7 @@ impl WordCache {
             short_count: 0,
             long: vec![NO_WORD; 1 << LONG_BITS.start()],
             long_count: 0,
+            more: Vec::new(),
         }
     }
 
@@ -182,7 +187,15 @@ impl WordCache {
         &pair[usize::from(pair[1].key.difference(key) == 0)]
     }
 
-    /// Keeps a short word that is not there. Where it has too many tokens, only their number is kept.
+    /// The ids of a short word that are not beside it.
+    #[inline]
+    pub(super) fn more(&self, key: Key) -> Option<&[u32]> {
+        let Short { key: found, ids: [start, .., count] } = *self.short(key);
+        let (start, count) = (start as usize, count as usize);
+        if found == key && count > SHORT_IDS { self.more.get(start..start + count) } else { None }
+    }
+
+    /// Keeps a short word that is not there.
     pub(super) fn keep_short(&mut self, key: Key, ids: &[u32]) {
         if self.short_count > self.short.len() && self.short.len() < 1 << SHORT_BITS.end() {
             let larger = vec![Pair::default(); 2 * self.short.len()];
@@ -192,11 +205,25 @@ impl WordCache {
             }
         }
         let mut short = Short { key, ids: [0; SHORT_IDS + 1] };
-        if let Some(few) = short.ids[..SHORT_IDS].get_mut(..ids.len()) {
-            few.copy_from_slice(ids);
+        match short.ids[..SHORT_IDS].get_mut(..ids.len()) {
+            Some(few) => few.copy_from_slice(ids),
+            None => short.ids[0] = self.keep_apart(ids),
         }
         short.ids[SHORT_IDS] = ids.len() as u32;
         self.put_short(short);
+    }
+
+    /// Keeps ids that don't fit beside a word. Where there is no room for more, all words are forgotten.
+    fn keep_apart(&mut self, ids: &[u32]) -> u32 {
+        if self.more.len() + ids.len() > MORE {
+            self.more.clear();
+            self.short.fill(Pair::default());
+            self.long.fill(NO_WORD);
+            (self.short_count, self.long_count) = (0, 0);
+        }
+        let start = self.more.len() as u32;
+        self.more.extend_from_slice(ids);
+        start
     }
 
     fn put_short(&mut self, short: Short) {
@@ -208,17 +235,18 @@ impl WordCache {
         *place = short;
     }
 
-    /// The ids of any word, whose hash is `hash`.
+    /// The ids of a longer word, whose hash is `hash`.
     #[inline]
     pub(super) fn long(&self, word: &[u8], hash: u64) -> Option<&[u32]> {
         let long = &self.long[place(hash, self.long.len())];
         let is_it = long.hash == hash && long.bytes.get(..usize::from(long.length)) == Some(word);
-        is_it.then(|| &long.ids[..usize::from(long.count)])
+        let start = long.start as usize;
+        if is_it { self.more.get(start..start + usize::from(long.count)) } else { None }
     }
 
-    /// Keeps any word, if it is short enough and has few enough tokens.
+    /// Keeps a longer word, if it is not too long.
     pub(super) fn keep_long(&mut self, word: &[u8], hash: u64, ids: &[u32]) {
-        if word.is_empty() || word.len() > LONG || ids.len() > LONG_IDS {
+        if word.is_empty() || word.len() > LONG || ids.len() > MORE_OF_WORD {
             return;
         }
         if 2 * self.long_count > self.long.len() && self.long.len() < 1 << LONG_BITS.end() {
@@ -230,9 +258,9 @@ impl WordCache {
                 }
             }
         }
-        let mut long = Long { hash, length: word.len() as u8, count: ids.len() as u8, ..NO_WORD };
+        let start = self.keep_apart(ids);
+        let mut long = Long { hash, start, count: ids.len() as u8, length: word.len() as u8, ..NO_WORD };
         long.bytes[..word.len()].copy_from_slice(word);
-        long.ids[..ids.len()].copy_from_slice(ids);
         self.put_long(long);
     }
 
@@ -264,26 +292,24 @@ mod tests {
     #[test]
     fn what_is_kept_is_found_until_another_takes_its_place() {
         let mut cache = WordCache::new();
-        let words: Vec<String> = (0..300_000).map(|n: u32| format!("{n}.").repeat(1 + n as usize % 9)).collect();
-        let ids_of = |n: usize| vec![n as u32; 1 + n % 20];
+        let words: Vec<String> = (0..500_000).map(|n: u32| format!("{n}.").repeat(1 + n as usize % 9)).collect();
+        let ids_of = |n: usize| vec![n as u32; 1 + n % 7];
         let find = |cache: &WordCache, word: &str| match Key::of_word(word.as_bytes()) {
             Some(key) if cache.short(key).is(key) => {
                 let (ids, count) = cache.short(key).ids();
                 Some(ids[..count].to_vec())
             }
-            Some(key) if !cache.short(key).has_too_many(key) => None,
-            _ => cache.long(word.as_bytes(), hash(word.as_bytes())).map(<[u32]>::to_vec),
+            Some(key) => cache.more(key).map(<[u32]>::to_vec),
+            None => cache.long(word.as_bytes(), hash(word.as_bytes())).map(<[u32]>::to_vec),
         };
         for (n, word) in words.iter().enumerate() {
             assert_eq!(find(&cache, word), None, "{word}");
             let ids = ids_of(n);
-            if let Some(key) = Key::of_word(word.as_bytes()) {
-                cache.keep_short(key, &ids);
+            match Key::of_word(word.as_bytes()) {
+                Some(key) => cache.keep_short(key, &ids),
+                None => cache.keep_long(word.as_bytes(), hash(word.as_bytes()), &ids),
             }
-            cache.keep_long(word.as_bytes(), hash(word.as_bytes()), &ids);
-            let is_kept =
-                (word.len() <= SHORT && ids.len() <= SHORT_IDS) || (word.len() <= LONG && ids.len() <= LONG_IDS);
-            assert_eq!(find(&cache, word), is_kept.then_some(ids), "{word}");
+            assert_eq!(find(&cache, word), (word.len() <= LONG).then_some(ids), "{word}");
         }
         let mut found = 0;
         for (n, word) in words.iter().enumerate() {
@@ -291,8 +317,9 @@ mod tests {
             found += usize::from(ids.is_some());
             assert!(ids.is_none_or(|ids| ids == ids_of(n)), "{word}");
         }
-        assert!(found > 50_000, "{found}");
-        assert_eq!(cache.short.len(), 1 << SHORT_BITS.end());
-        assert_eq!(cache.long.len(), 1 << LONG_BITS.end());
+        assert!(found > 20_000, "{found}");
+        assert!(cache.short.len() <= 1 << SHORT_BITS.end());
+        assert!(cache.long.len() <= 1 << LONG_BITS.end());
+        assert!(cache.more.len() <= MORE);
     }
 }

@@ -32,13 +32,13 @@ struct Classes {
 
 impl Classes {
     /// Takes ASCII apart from the rest, which stays unknown.
-    #[inline]
+    #[inline(always)]
     fn of_ascii(bytes: &[u8; BYTES]) -> Self {
         let letter = positions(bytes, |byte| (byte | 0x20).wrapping_sub(b'a') < 26);
         let number = positions(bytes, |byte| byte.wrapping_sub(b'0') < 10);
         let blank = positions(bytes, |byte| byte == b' ');
         let space = blank | positions(bytes, |byte| byte.wrapping_sub(b'\t') < 5);
-        let unknown = positions(bytes, |byte| byte >= 0x80);
+        let unknown = if bytes.is_ascii() { 0 } else { positions(bytes, |byte| byte >= 0x80) };
         Classes {
             upper: positions(bytes, |byte| byte.wrapping_sub(b'A') < 26),
             letter,
@@ -57,7 +57,7 @@ impl Classes {
     ///
     /// White space and numbers are taken character by character, which positions of bytes can't tell, and `ſ` folds to `s`; with
     /// `by_case`, neither are letters of no case and marks understood.
-    #[cold]
+    #[inline(never)]
     fn add_beyond_ascii(&mut self, bytes: &[u8; BYTES], by_case: bool) {
         while self.unknown != 0 {
             let at = self.unknown.trailing_zeros();
@@ -89,7 +89,7 @@ impl Classes {
         if length < BYTES && known == u64::BITS { u64::BITS } else { known.saturating_sub(LOOK_AHEAD) }
     }
 
-    #[inline]
+    #[inline(always)]
     fn of(bytes: &[u8; BYTES], by_case: bool) -> Self {
         let mut classes = Classes::of_ascii(bytes);
         if classes.unknown != 0 {

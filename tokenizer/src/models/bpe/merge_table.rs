@@ -22,7 +22,7 @@ const MOST_FILTER_WORDS: usize = 1 << 15;
 /// that don't merge are turned away before.
 #[derive(Debug)]
 pub(crate) struct MergeTable {
-    /// The left id, the right one and the rank, from the upper bits down; 0 where free. At most three quarters are taken.
+    /// The left id, the right one and the rank, from the upper bits down; 0 where free. At most four fifths are taken.
     slots: Vec<u64>,
     /// The hash's upper bits say where to begin; this many are not used.
     shift: u32,
@@ -37,7 +37,7 @@ pub(crate) struct MergeTable {
 
 impl MergeTable {
     pub(super) fn with_capacity(merges: usize) -> Self {
-        let size = (merges + merges / 3).next_power_of_two().max(2);
+        let size = (merges + merges / 4 + 1).next_power_of_two().max(2);
         let words = (merges * FILTER_BITS / 64).next_power_of_two().clamp(2, MOST_FILTER_WORDS);
         MergeTable {
             slots: vec![0; size],
@@ -132,6 +132,16 @@ mod tests {
     use super::*;
 
     #[test]
+    fn tables_of_any_size_have_a_free_place() {
+        for merges in 0..100 {
+            let mut table = MergeTable::with_capacity(merges as usize);
+            (0..merges).for_each(|rank| table.push(rank, rank, rank));
+            assert!(table.slots.contains(&0), "{merges}");
+            assert!((0..merges).all(|rank| table.rank(rank, rank) == rank), "{merges}");
+        }
+    }
+
+    #[test]
     fn merges_with_large_ids_and_ranks_are_found_like_others() {
         const MERGES: u32 = LIMIT + 1000;
         let mut table = MergeTable::with_capacity(MERGES as usize);
@@ -150,7 +160,7 @@ mod tests {
             let expected = if rank < MERGES - (LIMIT - 10) { rank + LIMIT - 10 } else { rank };
             assert_eq!(table.rank(left, right), expected);
             assert_eq!(table.id(expected), expected ^ 1);
-            assert_eq!(table.rank(right.wrapping_add(7), left), NEVER);
+            assert_eq!(table.rank(left, right ^ 1 << 31), NEVER);
         }
     }
 }
