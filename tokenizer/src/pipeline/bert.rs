@@ -1,17 +1,15 @@
 //! The ids of BERT's family in one pass over the bytes of a text: normalizer, pre-tokenizer and model at once.
 //!
-//! Words of ASCII are found, and put in lower case, 64 bytes at a time. Many are looked up together among those met before; a
-//! new one as a whole, then by its pieces, with tables for those of up to sixteen bytes.
+//! Words of ASCII are found 64 bytes at a time and put in lower case eight at a time. A word is
+//! looked up as a whole, then by its pieces, with tables for those of up to sixteen bytes.
 
-use super::word_batch::{AT_ONCE, WordBatch};
-use super::word_cache::{Key, SHORT, VIEW, WordCache};
+use super::seen_words::SeenWords;
 use super::word_table::{LONGEST, PieceKeys, WordTable, word_key};
 use crate::TokenizerError;
 use crate::added_vocabulary::{AddedVocabulary, Piece};
 use crate::models::Model;
 use crate::normalizers::{BertNormalizer, Normalizer};
 use crate::pool::Pool;
-use crate::pre_tokenizers::window::{BYTES, positions};
 use crate::pre_tokenizers::{CharKind, PreTokenizer, bert_kind};
 use crate::unicode::{Class, Mapping, class, decompose, is_chinese, lowercase};
 
@@ -29,8 +27,29 @@ enum ByteKind {
     Beyond,
 }
 
-// The words of a block, each of whose bytes may be one.
-const _: () = assert!(BYTES <= AT_ONCE);
+/// Bytes that are looked at together.
+const BLOCK: u32 = 64;
+
+/// Bytes that are read with a block: a word of up to sixteen bytes may begin at its last one.
+const READ: usize = 80;
+
+const EACH: u64 = 0x0101_0101_0101_0101;
+const HIGH: u64 = 0x80 * EACH;
+
+/// The high bit of each byte from `first` to `last`; the bytes of `bytes` are ASCII.
+#[inline]
+fn in_range(bytes: u64, first: u8, last: u8) -> u64 {
+    let from = |first: u8| bytes + u64::from(0x80 - first) * EACH;
+    from(first) & !from(last + 1) & HIGH
+}
+
+#[inline]
+fn eight(block: &[u8; READ], at: usize) -> u64 {
+    match block.get(at..at + 8).map(<[u8; 8]>::try_from) {
+        Some(Ok(eight)) => u64::from_le_bytes(eight),
+        _ => 0,
+    }
+}
 
 /// The bits below bit `end`.
 #[inline]
@@ -40,9 +59,6 @@ fn below(end: u32) -> u64 {
 
 /// Bytes of a stretch that are done before the next, where it is long.
 const PART: usize = 1 << 16;
-
-/// Bytes of a word that an idle scratch may keep room for.
-const KEPT_WORD: usize = 1 << 16;
 
 /// Cuts a long stretch at white space that is followed by a letter or digit, where neither normalizing nor splitting looks across.
 fn cut(stretch: &str) -> (&str, &str) {
@@ -61,12 +77,23 @@ struct Kinds {
 
 impl Kinds {
     #[inline]
-    fn of(block: &[u8; BYTES]) -> Self {
-        let is_letter = |byte: u8| (byte | 0x20).wrapping_sub(b'a') < 26;
-        let inside = positions(block, |byte| is_letter(byte) | (byte.wrapping_sub(b'0') < 10));
-        let graphic = positions(block, |byte| byte.wrapping_sub(b'!') < b'~' - b'!' + 1);
-        let space = positions(block, |byte| (byte == b' ') | (byte.wrapping_sub(b'\t') < 2) | (byte == b'\r'));
-        Kinds { inside, alone: graphic & !inside, special: !(graphic | space) }
+    fn of(block: &[u8; READ]) -> Self {
+        // The high bits of eight bytes, gathered into the upper eight bits.
+        let gather = |high: u64| (high >> 7).wrapping_mul(0x0102_0408_1020_4080) >> 56;
+        let mut kinds = Kinds { inside: 0, alone: 0, special: 0 };
+        for at in 0..8 {
+            let bytes = eight(block, at * 8);
+            let (low, beyond) = (bytes & !HIGH, bytes & HIGH);
+            let letters = in_range(low | (0x20 * EACH), b'a', b'z');
+            let inside = (letters | in_range(low, b'0', b'9')) & !beyond;
+            let alone = in_range(low, b'!', b'~') & !inside & !beyond;
+            let spaces = in_range(low, b'\t', b'\n') | in_range(low, b'\r', b'\r') | in_range(low, b' ', b' ');
+            let special = !(inside | alone | spaces) & HIGH | beyond;
+            kinds.inside |= gather(inside) << (at * 8);
+            kinds.alone |= gather(alone) << (at * 8);
+            kinds.special |= gather(special) << (at * 8);
+        }
+        kinds
     }
 }
 
@@ -78,23 +105,10 @@ pub(crate) struct BertPath {
     /// The ids of the characters that are words of their own.
     alone: [u32; 128],
     words: WordTable,
-    pool: Pool<Box<Scratch>>,
+    /// What threads that are not encoding just now have seen.
+    seen: Pool<SeenWords>,
     unk_id: u32,
     max_input_chars_per_word: usize,
-}
-
-/// What a run works with, kept for the next.
-struct Scratch {
-    batch: WordBatch,
-    cache: WordCache,
-    /// A word that is put together character by character.
-    word: Vec<u8>,
-}
-
-impl Scratch {
-    fn new() -> Box<Self> {
-        Box::new(Scratch { batch: WordBatch::new(), cache: WordCache::new(), word: Vec::new() })
-    }
 }
 
 /// A character whose place among the marks around it has to be found: only the whole normalizer can.
@@ -155,7 +169,7 @@ impl BertPath {
             normalizer: normalizer.clone(),
             kinds,
             alone,
-            pool: Pool::new(),
+            seen: Pool::new(),
             words: WordTable::new(first, further)?,
             unk_id,
             max_input_chars_per_word: model.max_input_chars_per_word(),
@@ -200,7 +214,8 @@ impl BertPath {
     ) -> Result<(), TokenizerError> {
         let mut pieces = Vec::new();
         added.split_text(text, &mut pieces);
-        self.pool.with(Scratch::new, |scratch| {
+        self.seen.with(SeenWords::new, |seen| {
+            let mut word = Vec::new();
             for Piece { start, end, added } in pieces {
                 if let Some(id) = added {
                     ids.push(id);
@@ -210,8 +225,7 @@ impl BertPath {
                 while !stretch.is_empty() {
                     let (now, later) = cut(stretch);
                     let before = ids.len();
-                    if self.stretch(now, scratch, ids).is_err() {
-                        scratch.batch.clear();
+                    if self.stretch(now, &mut word, seen, ids).is_err() {
                         ids.truncate(before);
                         slow(now, ids)?;
                     }
@@ -219,20 +233,23 @@ impl BertPath {
                     stretch = later;
                 }
             }
-            if scratch.word.capacity() > KEPT_WORD {
-                scratch.word = Vec::new();
-            }
             Ok(())
         })
     }
 
-    fn stretch(&self, text: &str, scratch: &mut Scratch, ids: &mut Vec<u32>) -> Result<(), NeedsOrdering> {
+    fn stretch(
+        &self,
+        text: &str,
+        word: &mut Vec<u8>,
+        seen: &mut SeenWords,
+        ids: &mut Vec<u32>,
+    ) -> Result<(), NeedsOrdering> {
         let bytes = text.as_bytes();
-        let mut tail = [b' '; VIEW];
+        let mut tail = [b' '; READ];
         let mut at = 0;
         while at < bytes.len() {
-            let view = match bytes.get(at..at + VIEW).map(<&[u8; VIEW]>::try_from) {
-                Some(Ok(view)) => view,
+            let block = match bytes.get(at..at + READ).map(<&[u8; READ]>::try_from) {
+                Some(Ok(block)) => block,
                 _ => {
                     let rest = &bytes[at..];
                     tail[..rest.len()].copy_from_slice(rest);
@@ -240,7 +257,6 @@ impl BertPath {
                     &tail
                 }
             };
-            let (block, _) = view.split_first_chunk().unwrap_or((&[b' '; BYTES], &[]));
             let kinds = Kinds::of(block);
             let limit = kinds.special.trailing_zeros();
             // A word that reaches the limit may go on there.
@@ -252,62 +268,67 @@ impl BertPath {
             };
             let begin = words | kinds.alone;
             let boundaries = !(kinds.inside & (kinds.inside << 1));
-            self.whole_words(view, at, begin & below(end), boundaries, &mut scratch.batch);
+            self.whole_words(block, begin & below(end), boundaries, seen, ids);
             at += end as usize;
-            let goes_on = open && end == 0;
-            if scratch.batch.is_full() || limit < u64::BITS || goes_on {
-                self.look_up(bytes, scratch, ids);
-            }
-            if limit < u64::BITS {
-                at = self.characters(text, at, &mut scratch.word, ids)?;
-            } else if goes_on {
-                at = self.longer_word(text, at, &mut scratch.word, ids)?;
+            if limit < BLOCK {
+                at = self.characters(text, at, word, ids)?;
+            } else if open && end == 0 {
+                at = self.longer_word(text, at, word, ids)?;
             }
         }
-        self.look_up(bytes, scratch, ids);
         Ok(())
     }
 
-    /// Adds words of ASCII that are known to end to the batch: they begin where `begin` has a bit and end at the next bit of
-    /// `boundaries`. `view` is the text from `base` on.
+    /// Words of ASCII that are known to end: they begin where `begin` has a bit and end at the next bit of `boundaries`.
     #[inline]
-    fn whole_words(&self, view: &[u8; VIEW], base: usize, mut begin: u64, boundaries: u64, batch: &mut WordBatch) {
-        let mut lower = *view;
-        if self.normalizer.lowercase {
-            lower.make_ascii_lowercase();
-        }
+    fn whole_words(
+        &self,
+        block: &[u8; READ],
+        mut begin: u64,
+        boundaries: u64,
+        seen: &mut SeenWords,
+        ids: &mut Vec<u32>,
+    ) {
         while begin != 0 {
             let at = begin.trailing_zeros();
             begin &= begin - 1;
             // The end of the block is a boundary too.
             let rest = boundaries >> at >> 1 | 1 << (63 - at);
-            let (at, len) = (at as usize, rest.trailing_zeros() as usize + 1);
-            batch.push(Key::of(&lower, at, len), base + at, base + at + len);
+            let len = rest.trailing_zeros() + 1;
+            let first = self.lower(eight(block, at as usize));
+            let known = if len <= 8 {
+                let key = first & (u64::MAX >> (64 - 8 * len));
+                seen.word(key, ids, |ids| {
+                    if !self.words.short_word(key, len, ids) {
+                        ids.push(self.unk_id);
+                    }
+                });
+                continue;
+            } else if len <= 16 {
+                let second = self.lower(eight(block, at as usize + 8)) & (u64::MAX >> (128 - 8 * len));
+                self.words.long_word(u128::from(second) << 64 | u128::from(first), len, ids)
+            } else {
+                let mut word = [0; BLOCK as usize];
+                let word = &mut word[..len as usize];
+                word.copy_from_slice(&block[at as usize..(at + len) as usize]);
+                if self.normalizer.lowercase {
+                    word.make_ascii_lowercase();
+                }
+                self.word(word, ids);
+                true
+            };
+            if !known {
+                ids.push(self.unk_id);
+            }
         }
     }
 
-    /// Appends the ids of the words of the batch.
-    fn look_up(&self, bytes: &[u8], scratch: &mut Scratch, ids: &mut Vec<u32>) {
-        scratch.batch.look_up(&mut scratch.cache, ids, |key, place, cache, ids| {
-            self.new_word(key, &bytes[place], cache, ids);
-        });
-    }
-
-    /// A word of ASCII that isn't among the short words kept, as it is in the text.
-    #[inline(never)]
-    fn new_word(&self, key: Key, word: &[u8], cache: &mut WordCache, ids: &mut Vec<u32>) {
-        let mut lower = [0; BYTES];
-        let Some(lower) = lower.get_mut(..word.len()) else {
-            return;
-        };
-        lower.copy_from_slice(word);
-        if self.normalizer.lowercase {
-            lower.make_ascii_lowercase();
-        }
-        let before = ids.len();
-        self.word(lower, ids);
-        if word.len() <= SHORT {
-            cache.keep_short(key, &ids[before..]);
+    /// Eight bytes of ASCII in lower case, if that is asked for.
+    #[inline]
+    fn lower(&self, bytes: u64) -> u64 {
+        match self.normalizer.lowercase {
+            true => bytes | (in_range(bytes & !HIGH, b'A', b'Z') >> 2),
+            false => bytes,
         }
     }
 
@@ -561,7 +582,7 @@ mod tests {
             panic!("not the path of BERT");
         };
         for byte in 0..=u8::MAX {
-            let kinds = Kinds::of(&[byte; BYTES]);
+            let kinds = Kinds::of(&[byte; READ]);
             let expected = match path.kinds[usize::from(byte)] {
                 ByteKind::Inside => (u64::MAX, 0, 0),
                 ByteKind::Alone => (0, u64::MAX, 0),

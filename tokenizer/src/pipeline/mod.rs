@@ -3,6 +3,7 @@
 mod bert;
 mod byte_level;
 mod chunk_cache;
+mod seen_words;
 mod unigram;
 mod word_batch;
 mod word_cache;

@@ -49,11 +49,6 @@ impl WordBatch {
         self.words[..self.count.min(MOST)].iter().map(|word| word.end)
     }
 
-    /// Forgets the words.
-    pub(super) fn clear(&mut self) {
-        self.count = 0;
-    }
-
     /// Appends the ids of all words and forgets them. `other` does that for one that is not among the short words of
     /// the cache, and puts it there if it is short.
     #[inline]
