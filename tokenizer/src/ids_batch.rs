@@ -67,7 +67,11 @@ impl Tokenizer {
     }
 
     fn chunk<T: AsRef<str>>(&self, texts: &[T], max_length: Option<usize>) -> Result<Chunk, TokenizerError> {
-        let mut chunk = Chunk { ids: Vec::new(), texts: Vec::with_capacity(texts.len()) };
+        // About as many as most text has: growing bit by bit would copy.
+        let bytes: usize = texts.iter().map(|text| text.as_ref().len()).sum();
+        let most = max_length.map_or(usize::MAX, |length| length.saturating_mul(texts.len()));
+        let mut chunk =
+            Chunk { ids: Vec::with_capacity((bytes / 4).min(most)), texts: Vec::with_capacity(texts.len()) };
         for text in texts {
             let encoded = self.encode_ids(text.as_ref(), max_length, &mut chunk.ids)?;
             chunk.texts.push((chunk.ids.len(), encoded.tokens));

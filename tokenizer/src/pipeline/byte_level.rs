@@ -1,14 +1,15 @@
 //! Ids of byte-level BPE without detours: words are found 64 bytes at a time, looked up by their bytes as they are, and
 //! only a new one is merged, from its bytes, never rewritten in the byte alphabet.
 
-use super::Pipeline;
-use super::word_cache::{Key, SHORT, SHORT_IDS, ShortTokens, VIEW, WordCache, hash};
+use super::word_batch::{AT_ONCE, WordBatch};
+use super::word_cache::{Key, SHORT, ShortTokens, VIEW, WordCache, hash};
+use super::{Pipeline, Token, Tokens};
 use crate::TokenizerError;
 use crate::added_vocabulary::Piece;
 use crate::byte_alphabet::bytes_of;
 use crate::models::vocabulary::{PieceTable, PrefixHash};
-use crate::models::{Bpe, BpeScratch, ByteMerges, Model, Symbol};
-use crate::normalized::{NoSpans, Normalized, Original, Source};
+use crate::models::{Bpe, BpeScratch, ByteMerges, Model};
+use crate::normalized::{NoSpans, Normalized, Original, Source, Span};
 use crate::normalizers::Normalizer;
 use crate::pool::Pool;
 use crate::pre_tokenizers::window::{BYTES, starts};
@@ -18,45 +19,8 @@ use crate::pre_tokenizers::{ByteLevel, PreTokenizer, Scanner};
 const KEPT_TEXT: usize = 1 << 20;
 const KEPT_PIECES: usize = 1 << 14;
 
-/// Words that are looked up together: at least those of one window, each of whose bytes may be a word, and some more.
-const MOST: usize = 2 * BYTES;
-
-/// Words that wait to be looked up.
-struct Batch {
-    words: [Found; MOST],
-    count: usize,
-}
-
-/// A word of the text. Its key means nothing where it is longer than [`SHORT`].
-#[derive(Clone, Copy, Default)]
-struct Found {
-    start: u32,
-    end: u32,
-    key: Key,
-}
-
-impl Default for Batch {
-    fn default() -> Self {
-        Batch { words: [Found::default(); MOST], count: 0 }
-    }
-}
-
-impl Batch {
-    #[inline]
-    fn push(&mut self, start: usize, end: usize, key: Key) {
-        // Texts are shorter than 4 GiB.
-        if let Some(word) = self.words.get_mut(self.count) {
-            *word = Found { start: start as u32, end: end as u32, key };
-            self.count += 1;
-        }
-    }
-
-    /// Whether the words of another window might not fit.
-    #[inline]
-    fn is_full(&self) -> bool {
-        self.count > MOST - BYTES
-    }
-}
+// The words of a window, each of whose bytes may be one.
+const _: () = assert!(BYTES <= AT_ONCE);
 
 /// Byte-level BPE with one of the well-known splitting expressions.
 #[derive(Debug)]
@@ -70,21 +34,28 @@ pub(crate) struct ByteLevelPath {
 
 /// What a run works with, kept for the next.
 struct Scratch {
+    batch: WordBatch,
     cache: WordCache,
     bpe: BpeScratch,
     normalized: Normalized<NoSpans>,
     prefixed: String,
     pieces: Vec<Piece>,
+    /// Where the words of a stretch end, where that is asked for, and its ids.
+    ends: Vec<u32>,
+    ids: Vec<u32>,
 }
 
 impl Scratch {
     fn new() -> Box<Self> {
         Box::new(Scratch {
+            batch: WordBatch::new(),
             cache: WordCache::new(),
             bpe: BpeScratch::default(),
             normalized: Normalized::default(),
             prefixed: String::new(),
             pieces: Vec::new(),
+            ends: Vec::new(),
+            ids: Vec::new(),
         })
     }
 
@@ -99,6 +70,11 @@ impl Scratch {
         }
         if self.pieces.capacity() > KEPT_PIECES {
             self.pieces = Vec::new();
+        }
+        for numbers in [&mut self.ends, &mut self.ids] {
+            if numbers.capacity() > KEPT_TEXT {
+                *numbers = Vec::new();
+            }
         }
     }
 }
@@ -190,25 +166,92 @@ impl ByteLevelPath {
                     prefixed.clear();
                     prefixed.push(' ');
                     prefixed.push_str(text);
-                    self.words(bpe, &prefixed, scratch, out);
+                    self.words::<false>(bpe, &prefixed, scratch, out);
                     scratch.prefixed = prefixed;
                 }
-                None => self.words(bpe, text, scratch, out),
+                None => self.words::<false>(bpe, text, scratch, out),
             }
         }
         scratch.normalized = normalized;
         Ok(())
     }
 
-    /// Normalized text without added tokens.
-    fn words(&self, bpe: &Bpe, text: &str, scratch: &mut Scratch, out: &mut Vec<u32>) {
+    /// The tokens of `text` with their spans, if it is its own normalized text.
+    pub(super) fn tokens(&self, pipeline: &Pipeline, text: &str) -> Option<Tokens> {
+        let Model::Bpe(bpe) = &pipeline.model else {
+            return None;
+        };
+        let is_normalized = match &pipeline.normalizer {
+            None => true,
+            Some(Normalizer::Nfc) => text.is_ascii(),
+            Some(_) => false,
+        };
+        if self.add_prefix_space || !is_normalized {
+            return None;
+        }
+        let (mut pieces, mut parts) = (Vec::new(), Vec::new());
+        let (mut tokens, mut word) = (Tokens::default(), 0);
+        pipeline.added.split_text(text, &mut pieces);
+        self.pool.with(Scratch::new, |scratch| {
+            for piece in pieces {
+                parts.clear();
+                match piece.added {
+                    Some(_) => parts.push(Piece { start: 0, end: piece.end - piece.start, ..piece }),
+                    None => pipeline.added.split_normalized(&text[piece.start..piece.end], &mut parts),
+                }
+                for part in &parts {
+                    let (start, end) = (piece.start + part.start, piece.start + part.end);
+                    match part.added {
+                        Some(id) => {
+                            let span = Span { start: start as u32, end: end as u32 };
+                            tokens.0.push(Token { id, word, span });
+                            word += 1;
+                        }
+                        None => {
+                            let stretch = Original { text: &text[start..end], base: start };
+                            self.stretch_tokens(bpe, stretch, &mut word, scratch, &mut tokens);
+                        }
+                    }
+                }
+            }
+            scratch.shrink();
+        });
+        Some(tokens)
+    }
+
+    /// A stretch of text between added tokens; `word` counts.
+    fn stretch_tokens(&self, bpe: &Bpe, stretch: Original, word: &mut u32, scratch: &mut Scratch, out: &mut Tokens) {
+        let Original { text, base } = stretch;
+        let mut ids = std::mem::take(&mut scratch.ids);
+        ids.clear();
+        scratch.ends.clear();
+        self.words::<true>(bpe, text, scratch, &mut ids);
+        let mut ends = scratch.ends.iter().map(|&end| end as usize);
+        let (mut at, mut end) = (0, ends.next().unwrap_or(0));
+        for &id in &ids {
+            if at >= end {
+                *word += 1;
+                end = ends.next().unwrap_or(text.len());
+            }
+            // A character of a token is a byte of the text. Parts of a character stand for all of it.
+            let after = at + bpe.vocabulary().id_to_token(id).map_or(0, |token| token.chars().count());
+            let start = base + text.floor_char_boundary(at);
+            let span = Span { start: start as u32, end: (base + text.ceil_char_boundary(after)) as u32 };
+            out.0.push(Token { id, word: *word, span });
+            at = after;
+        }
+        *word += u32::from(!ids.is_empty());
+        scratch.ids = ids;
+    }
+
+    /// Normalized text without added tokens. With `ENDS`, where its words end goes into the scratch.
+    fn words<const ENDS: bool>(&self, bpe: &Bpe, text: &str, scratch: &mut Scratch, out: &mut Vec<u32>) {
         let bytes = text.as_bytes();
-        let mut batch = Batch::default();
         let mut at = 0;
         while let Some(view) = bytes.get(at..at + VIEW).and_then(|view| view.try_into().ok()) {
-            at += self.window(text, at, view, &mut batch);
-            if batch.is_full() {
-                self.batch(bpe, bytes, &mut batch, scratch, out);
+            at += self.window(text, at, view, &mut scratch.batch);
+            if scratch.batch.is_full() {
+                self.look_up::<ENDS>(bpe, bytes, scratch, out);
             }
         }
         while at < bytes.len() {
@@ -216,108 +259,81 @@ impl ByteLevelPath {
             let rest = &bytes[at..];
             let mut view = [b' '; VIEW];
             view[..rest.len()].copy_from_slice(rest);
-            at += self.window(text, at, &view, &mut batch);
-            if batch.is_full() {
-                self.batch(bpe, bytes, &mut batch, scratch, out);
+            at += self.window(text, at, &view, &mut scratch.batch);
+            if scratch.batch.is_full() {
+                self.look_up::<ENDS>(bpe, bytes, scratch, out);
             }
         }
-        self.batch(bpe, bytes, &mut batch, scratch, out);
+        self.look_up::<ENDS>(bpe, bytes, scratch, out);
     }
 
     /// Adds the words that lie in `view` to the batch: the text from `at` on, where a word begins. Their bytes in all.
     #[inline]
-    fn window(&self, text: &str, at: usize, view: &[u8; VIEW], batch: &mut Batch) -> usize {
+    fn window(&self, text: &str, at: usize, view: &[u8; VIEW], batch: &mut WordBatch) -> usize {
         let (window, _) = view.split_first_chunk().unwrap_or((&[b' '; BYTES], &[]));
-        // Where the text is not ASCII, there is nothing to gain.
-        let mut ends = match window[0] | window[1] {
-            ..0x80 => starts(self.scanner, window, text.len() - at),
-            _ => 0,
-        };
+        let mut ends = starts(self.scanner, window, text.len() - at);
         if ends == 0 {
             let end = self.scanner.end(text, at);
             let word = &text.as_bytes()[at..end];
-            batch.push(at, end, Key::of_word(word).unwrap_or_default());
+            batch.push(Key::of_word(word).unwrap_or(Key::NONE), at, end);
             return end - at;
         }
         let mut start = 0;
         while ends != 0 {
-            let end = (ends.trailing_zeros() & 63) as usize;
+            let end = ends.trailing_zeros() as usize;
             ends &= ends - 1;
-            batch.push(at + start, at + end, Key::of(view, start, end - start));
+            batch.push(Key::of(view, start, end - start), at + start, at + end);
             start = end;
         }
         start
     }
 
-    /// Appends the ids of the words of a batch and empties it.
-    fn batch(&self, bpe: &Bpe, bytes: &[u8], batch: &mut Batch, scratch: &mut Scratch, out: &mut Vec<u32>) {
-        let words = &batch.words[..batch.count.min(MOST)];
-        // All of them are looked up before any is looked at: what is not in the processor's cache comes together.
-        let mut places = [(0, false); MOST];
-        for (place, word) in places.iter_mut().zip(words) {
-            *place = scratch.cache.probe(word.key);
+    /// Appends the ids of the words of the batch.
+    fn look_up<const ENDS: bool>(&self, bpe: &Bpe, bytes: &[u8], scratch: &mut Scratch, out: &mut Vec<u32>) {
+        let Scratch { batch, cache, bpe: merging, ends, .. } = scratch;
+        if ENDS {
+            ends.extend(batch.ends());
         }
-        let mut pending = [0; MOST * SHORT_IDS];
-        let mut count = 0;
-        for (&(place, found), word) in places.iter().zip(words) {
-            // A new word may have taken the place since.
-            let kept = scratch.cache.at(place);
-            if found && kept.is(word.key) && kept.count as usize <= SHORT_IDS {
-                if let Some(to) = pending.get_mut(count..count + SHORT_IDS) {
-                    to.copy_from_slice(&kept.ids);
-                }
-                count += kept.count as usize;
-            } else {
-                out.extend_from_slice(&pending[..count]);
-                count = 0;
-                self.new_word(bpe, &bytes[word.start as usize..word.end as usize], word.key, scratch, out);
-            }
-        }
-        out.extend_from_slice(&pending[..count]);
-        batch.count = 0;
+        batch.look_up(cache, out, |key, place, cache, out| {
+            self.new_word(bpe, &bytes[place], key, cache, merging, out);
+        });
     }
 
     /// A word that isn't among the short words kept.
-    #[cold]
     #[inline(never)]
-    fn new_word(&self, bpe: &Bpe, word: &[u8], key: Key, scratch: &mut Scratch, out: &mut Vec<u32>) {
+    fn new_word(
+        &self,
+        bpe: &Bpe,
+        word: &[u8],
+        key: Key,
+        cache: &mut WordCache,
+        merging: &mut BpeScratch,
+        out: &mut Vec<u32>,
+    ) {
         if word.len() > SHORT {
-            return self.long_word(bpe, word, scratch, out);
-        }
-        if let Some(kept) = scratch.cache.short(key) {
-            match kept.all_ids() {
-                // It came earlier in the batch.
-                Some(ids) => out.extend_from_slice(ids),
-                None => self.long_word(bpe, word, scratch, out),
-            }
-            return;
+            return self.long_word(bpe, word, cache, merging, out);
         }
         let before = out.len();
         match self.whole.short.get(key) {
             Some(id) => out.push(id),
-            None => self.merge(bpe, word, scratch, out),
+            None => bpe.merge_bytes(word, &self.bytes, merging, out),
         }
-        scratch.cache.keep_short(key, &out[before..]);
+        cache.keep_short(key, &out[before..]);
     }
 
-    fn merge(&self, bpe: &Bpe, word: &[u8], scratch: &mut Scratch, out: &mut Vec<u32>) {
-        bpe.merge_bytes(word, &self.bytes, &mut scratch.bpe);
-        out.extend(scratch.bpe.symbols.iter().map(|symbol| symbol.id));
-    }
-
-    /// A word that is too long for the short words, or has too many tokens.
-    fn long_word(&self, bpe: &Bpe, word: &[u8], scratch: &mut Scratch, out: &mut Vec<u32>) {
+    /// A word that is too long for the short words.
+    fn long_word(&self, bpe: &Bpe, word: &[u8], cache: &mut WordCache, merging: &mut BpeScratch, out: &mut Vec<u32>) {
         let hash = hash(word);
-        if let Some(ids) = scratch.cache.long(word, hash) {
+        if let Some(ids) = cache.long(word, hash) {
             out.extend_from_slice(ids);
             return;
         }
         let before = out.len();
         match self.whole.long(word) {
             Some(id) => out.push(id),
-            None => self.merge(bpe, word, scratch, out),
+            None => bpe.merge_bytes(word, &self.bytes, merging, out),
         }
-        scratch.cache.keep_long(word, hash, &out[before..]);
+        cache.keep_long(word, hash, &out[before..]);
     }
 }
 
@@ -326,6 +342,7 @@ impl WholeWords {
         let vocabulary = bpe.vocabulary();
         let mut found = Vec::with_capacity(vocabulary.len());
         let mut scratch = BpeScratch::default();
+        let mut ids = Vec::new();
         for entry in vocabulary.entries() {
             let Some(bytes) = bytes_of(vocabulary.text_of(entry)).filter(|bytes| !bytes.is_empty()) else {
                 // No word is written with other characters.
@@ -333,8 +350,9 @@ impl WholeWords {
             };
             let id = vocabulary.id_of(entry);
             if !bpe.ignores_merges() {
-                bpe.merge_bytes(&bytes, of_bytes, &mut scratch);
-                if !matches!(scratch.symbols[..], [Symbol { id: only, .. }] if only == id) {
+                ids.clear();
+                bpe.merge_bytes(&bytes, of_bytes, &mut scratch, &mut ids);
+                if ids != [id] {
                     continue;
                 }
             }
@@ -376,5 +394,76 @@ impl WholeWords {
 impl std::fmt::Debug for Scratch {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Scratch").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::LazyLock;
+
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    use super::super::FastPath;
+    use crate::Tokenizer;
+    use crate::normalized::Spans;
+    use crate::pipeline::Tokens;
+
+    /// The byte-level tokenizers of the golden file.
+    static TOKENIZERS: LazyLock<Vec<Tokenizer>> = LazyLock::new(|| {
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/goldens/tokenizer/bpe.jsonl");
+        let text = std::fs::read_to_string(file).expect("the golden file");
+        let mut file = json!({});
+        let mut tokenizers = Vec::new();
+        for line in text.lines() {
+            let line: Value = serde_json::from_str(line).expect("a JSON line");
+            let Some(patch) = line.get("tokenizer").and_then(Value::as_object) else {
+                continue;
+            };
+            patch.iter().for_each(|(part, value)| file[part] = value.clone());
+            tokenizers.extend(Tokenizer::from_json("test", file.to_string().as_bytes()));
+        }
+        tokenizers.retain(|tokenizer| matches!(tokenizer.pipeline.fast, FastPath::ByteLevel(_)));
+        tokenizers
+    });
+
+    fn text() -> impl Strategy<Value = String> {
+        let piece = prop_oneof![
+            5 => "[a-zA-Z]{1,9}",
+            2 => "[a-z]{10,50}",
+            3 => "('s|'t|'re|'Ve|'m|'LL|'D|'ſ|'|'')",
+            3 => "[ \\t\\r\\n\u{a0}\u{3000}]{1,4}",
+            2 => "[0-9²Ⅳ]{1,9}",
+            3 => "[.,!?/\"#\\-()。_—]{1,4}",
+            2 => "[éÀǅЖж中가\u{301}]{1,4}",
+            1 => "<mask>|<end>|<\\|endoftext\\|>",
+            1 => any::<String>(),
+        ];
+        (prop::collection::vec(piece, 0..60), any::<bool>()).prop_map(|(pieces, ascii)| {
+            let text = pieces.concat();
+            if ascii { text.chars().filter(char::is_ascii).collect() } else { text }
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 1000, failure_persistence: None, ..Default::default() })]
+
+        #[test]
+        fn tokens_are_those_of_the_long_way(text in text()) {
+            assert!(TOKENIZERS.len() > 3);
+            for Tokenizer { pipeline, .. } in TOKENIZERS.iter() {
+                let mut expected = Tokens::default();
+                pipeline.run::<Spans, _>(&text, &mut expected).expect("tokens");
+                // The second time, the words are known.
+                for _ in 0..2 {
+                    let found = pipeline.tokens(&text).expect("tokens");
+                    prop_assert_eq!(&found.0, &expected.0);
+                    let mut ids = Vec::new();
+                    pipeline.ids(&text, &mut ids).expect("ids");
+                    let expected: Vec<u32> = expected.0.iter().map(|token| token.id).collect();
+                    prop_assert_eq!(ids, expected);
+                }
+            }
+        }
     }
 }

@@ -5,6 +5,7 @@ mod byte_level;
 mod chunk_cache;
 mod seen_words;
 mod unigram;
+mod word_batch;
 mod word_cache;
 mod word_table;
 
@@ -19,7 +20,7 @@ use crate::pre_tokenizers::{PreTokenizer, Splits, Word};
 const TEXT_LIMIT: usize = u32::MAX as usize;
 
 /// A token of a sequence, with the bytes of the original text that it stands for.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Token {
     pub(crate) id: u32,
     pub(crate) word: u32,
@@ -149,6 +150,12 @@ impl Pipeline {
 
     /// The tokens of `text` with their spans and words.
     pub(crate) fn tokens(&self, text: &str) -> Result<Tokens, TokenizerError> {
+        check_length(text)?;
+        if let FastPath::ByteLevel(path) = &self.fast
+            && let Some(tokens) = path.tokens(self, text)
+        {
+            return Ok(tokens);
+        }
         let mut tokens = Tokens::default();
         self.run::<Spans, _>(text, &mut tokens)?;
         Ok(tokens)

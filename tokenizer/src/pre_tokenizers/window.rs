@@ -1,9 +1,11 @@
 //! Words in 64 bytes at a time: where the well-known expressions begin them, by arithmetic on sets of positions.
 //!
-//! A set of positions is a `u64`, bit `n` for byte `n`. Only ASCII is understood, and only starts that bytes within the
-//! window decide are given; whoever asks goes on from the last of them, and to the [`Scanner`] where there are none.
+//! A set of positions is a `u64`, bit `n` for byte `n`. Not all beyond ASCII is understood, and only starts that bytes
+//! within the window decide are given; whoever asks goes on from the last of them, and to the [`Scanner`] where there are
+//! none.
 
 use super::scanner::Scanner;
+use crate::unicode::RegexClass;
 
 /// Bytes of a window.
 pub(crate) const BYTES: usize = 64;
@@ -11,7 +13,7 @@ pub(crate) const BYTES: usize = 64;
 /// A start is decided by no more than this many bytes after it, but for white space with newlines.
 const LOOK_AHEAD: u32 = 3;
 
-/// The positions of each class of ASCII.
+/// The positions of each class.
 struct Classes {
     upper: u64,
     letter: u64,
@@ -22,70 +24,109 @@ struct Classes {
     newline: u64,
     symbol: u64,
     apostrophe: u64,
-    not_ascii: u64,
+    /// Bytes of symbols after their first.
+    symbol_goes_on: u64,
+    /// Of characters beyond ASCII that are not understood.
+    unknown: u64,
 }
 
-const LETTER: u8 = 1;
-const UPPER: u8 = 1 << 1;
-const NUMBER: u8 = 1 << 2;
-const SPACE: u8 = 1 << 3;
-const BLANK: u8 = 1 << 4;
-const NEWLINE: u8 = 1 << 5;
-const APOSTROPHE: u8 = 1 << 6;
-const NOT_ASCII: u8 = 1 << 7;
-
 impl Classes {
-    #[inline]
-    fn of(bytes: &[u8; BYTES]) -> Self {
-        // Comparisons without branches, which compilers turn into vector instructions.
-        let mut flags = [0u8; BYTES];
-        for (flag, &byte) in flags.iter_mut().zip(bytes) {
-            let letter = u8::from((byte | 0x20).wrapping_sub(b'a') < 26);
-            let upper = letter & u8::from(byte & 0x20 == 0);
-            let number = u8::from(byte.wrapping_sub(b'0') < 10);
-            let blank = u8::from(byte == b' ');
-            let space = blank | u8::from(byte.wrapping_sub(b'\t') < 5);
-            let newline = u8::from(byte == b'\n') | u8::from(byte == b'\r');
-            let apostrophe = u8::from(byte == b'\'');
-            *flag = (letter * LETTER)
-                | (upper * UPPER)
-                | (number * NUMBER)
-                | (space * SPACE)
-                | (blank * BLANK)
-                | (newline * NEWLINE)
-                | (apostrophe * APOSTROPHE)
-                | (byte & NOT_ASCII);
-        }
-        let letter = positions(&flags, LETTER);
-        let number = positions(&flags, NUMBER);
-        let space = positions(&flags, SPACE);
-        let not_ascii = positions(&flags, NOT_ASCII);
+    /// Takes ASCII apart from the rest, which stays unknown.
+    #[inline(always)]
+    fn of_ascii(bytes: &[u8; BYTES]) -> Self {
+        let letter = positions(bytes, |byte| (byte | 0x20).wrapping_sub(b'a') < 26);
+        let number = positions(bytes, |byte| byte.wrapping_sub(b'0') < 10);
+        let blank = positions(bytes, |byte| byte == b' ');
+        let space = blank | positions(bytes, |byte| byte.wrapping_sub(b'\t') < 5);
+        let unknown = if bytes.is_ascii() { 0 } else { positions(bytes, |byte| byte >= 0x80) };
         Classes {
-            upper: positions(&flags, UPPER),
+            upper: positions(bytes, |byte| byte.wrapping_sub(b'A') < 26),
             letter,
             number,
             space,
-            blank: positions(&flags, BLANK),
-            newline: positions(&flags, NEWLINE),
-            symbol: !(letter | number | space | not_ascii),
-            apostrophe: positions(&flags, APOSTROPHE),
-            not_ascii,
+            blank,
+            newline: positions(bytes, |byte| byte == b'\n' || byte == b'\r'),
+            symbol: !(letter | number | space | unknown),
+            symbol_goes_on: 0,
+            apostrophe: positions(bytes, |byte| byte == b'\''),
+            unknown,
         }
+    }
+
+    /// Adds the letters and symbols beyond ASCII up to the first character that is something else or goes beyond the window.
+    ///
+    /// White space and numbers are taken character by character, which positions of bytes can't tell, and `ſ` folds to `s`; with
+    /// `by_case`, neither are letters of no case and marks understood.
+    #[inline(never)]
+    fn add_beyond_ascii(&mut self, bytes: &[u8; BYTES], by_case: bool) {
+        while self.unknown != 0 {
+            let at = self.unknown.trailing_zeros();
+            let Some((c, length)) = char_at(bytes, at as usize) else {
+                return;
+            };
+            let all = ((1 << length) - 1) << at;
+            match RegexClass::of(c) {
+                _ if c == 'ſ' => return,
+                RegexClass::Upper => (self.letter, self.upper) = (self.letter | all, self.upper | all),
+                RegexClass::Lower => self.letter |= all,
+                RegexClass::Caseless if !by_case => self.letter |= all,
+                RegexClass::Mark if by_case => return,
+                RegexClass::Other | RegexClass::Mark => {
+                    self.symbol |= all;
+                    self.symbol_goes_on |= all & (all << 1);
+                }
+                _ => return,
+            }
+            self.unknown &= !all;
+        }
+    }
+
+    /// The position from which on nothing is certain.
+    #[inline]
+    fn certain(&self, length: usize) -> u32 {
+        let known = self.unknown.trailing_zeros();
+        // Beyond the end of the text there is nothing to wait for.
+        if length < BYTES && known == u64::BITS { u64::BITS } else { known.saturating_sub(LOOK_AHEAD) }
+    }
+
+    #[inline(always)]
+    fn of(bytes: &[u8; BYTES], by_case: bool) -> Self {
+        let mut classes = Classes::of_ascii(bytes);
+        if classes.unknown != 0 {
+            classes.add_beyond_ascii(bytes, by_case);
+        }
+        classes
     }
 }
 
-/// The positions of the bytes that have `flag`.
+/// The positions of the bytes that `is_in` takes.
 #[inline(always)]
-fn positions(flags: &[u8; BYTES], flag: u8) -> u64 {
-    let shift = flag.trailing_zeros();
+fn positions(bytes: &[u8; BYTES], is_in: impl Fn(u8) -> bool) -> u64 {
+    // Without branches, so that compilers make vector instructions of it.
+    let mut flags = [0; BYTES];
+    for (flag, &byte) in flags.iter_mut().zip(bytes) {
+        *flag = u8::from(is_in(byte));
+    }
     let mut set = 0;
     for (place, eight) in flags.chunks_exact(8).enumerate() {
-        let eight = eight.iter().rev().fold(0, |eight, &byte| eight << 8 | u64::from(byte));
         // The lowest bits of eight bytes, gathered in the highest byte of a product.
-        let bits = ((eight >> shift) & 0x0101_0101_0101_0101).wrapping_mul(0x0102_0408_1020_4080) >> 56;
-        set |= bits << (8 * place);
+        let eight = eight.try_into().map_or(0, u64::from_le_bytes);
+        set |= (eight.wrapping_mul(0x0102_0408_1020_4080) >> 56) << (8 * place);
     }
     set
+}
+
+/// The character beyond ASCII at `at` and how many bytes it has, if all of them are there.
+#[inline]
+fn char_at(bytes: &[u8; BYTES], at: usize) -> Option<(char, u32)> {
+    let byte = |after: usize| bytes.get(at + after).map(|&byte| u32::from(byte));
+    let (first, second) = (byte(0)?, byte(1)? & 0x3F);
+    let (code, length) = match first {
+        ..0xE0 => ((first & 0x1F) << 6 | second, 2),
+        0xE0..0xF0 => ((first & 0xF) << 12 | second << 6 | (byte(2)? & 0x3F), 3),
+        _ => ((first & 0x7) << 18 | second << 12 | (byte(2)? & 0x3F) << 6 | (byte(3)? & 0x3F), 4),
+    };
+    Some((char::from_u32(code)?, length))
 }
 
 /// The positions from 1 on where words begin for certain, given that one begins at 0.
@@ -94,14 +135,14 @@ fn positions(flags: &[u8; BYTES], flag: u8) -> u64 {
 /// text counts as a start where it is in the window.
 #[inline]
 pub(crate) fn starts(scanner: Scanner, bytes: &[u8; BYTES], length: usize) -> u64 {
-    let classes = Classes::of(bytes);
-    let ascii = classes.not_ascii.trailing_zeros();
-    // Beyond the end of the text there is nothing to wait for.
-    let certain = if length < BYTES && ascii == u64::BITS { u64::BITS } else { ascii.saturating_sub(LOOK_AHEAD) };
+    // What a scanner doesn't ask for is not made.
     let (starts, certain) = match scanner {
-        Scanner::Gpt2 => (gpt2(&classes, bytes), certain),
-        Scanner::Cl100k { digits } => cl100k(&classes, bytes, length, digits, certain),
-        Scanner::O200k => o200k(&classes, bytes, length, certain),
+        Scanner::Gpt2 => {
+            let classes = Classes::of(bytes, false);
+            (gpt2(&classes, bytes), classes.certain(length))
+        }
+        Scanner::Cl100k { digits } => cl100k(&Classes::of(bytes, false), bytes, length, digits),
+        Scanner::O200k => o200k(&Classes::of(bytes, true), bytes, length),
     };
     let starts = starts & below(certain) & !1;
     if length < BYTES {
@@ -162,13 +203,14 @@ struct Common {
     starts: u64,
     /// The position from which on nothing is certain.
     certain: u32,
-    /// The characters that begin the word of a letter right after them.
+    /// The last bytes of the characters that begin the word of a letter right after them.
     leads: u64,
 }
 
 #[inline]
-fn common(classes: &Classes, length: usize, digits: usize, mut certain: u32) -> Common {
-    let &Classes { number, space, blank, newline, symbol, not_ascii, .. } = classes;
+fn common(classes: &Classes, length: usize, digits: usize) -> Common {
+    let &Classes { number, space, blank, newline, symbol, symbol_goes_on, unknown, .. } = classes;
+    let mut certain = classes.certain(length);
     // Newlines right after symbols belong to them: a carry from the first newline of a run goes through the run.
     let first = newline & (symbol << 1);
     let taken = newline & !newline.wrapping_add(first);
@@ -180,8 +222,8 @@ fn common(classes: &Classes, length: usize, digits: usize, mut certain: u32) -> 
     for at in each(plain & (newline << 1)) {
         let end = at + (plain >> at).trailing_ones();
         let rest = newline.checked_shr(end).unwrap_or(0);
-        let rest_not_ascii = not_ascii.checked_shr(end).unwrap_or(0);
-        if (end >= u64::BITS && length >= BYTES) || rest_not_ascii & 1 == 1 {
+        let rest_unknown = unknown.checked_shr(end).unwrap_or(0);
+        if (end >= u64::BITS && length >= BYTES) || rest_unknown & 1 == 1 {
             // A newline may yet come.
             certain = certain.min(at);
         } else if rest & 1 == 0 {
@@ -199,12 +241,20 @@ fn common(classes: &Classes, length: usize, digits: usize, mut certain: u32) -> 
             starts |= chunks;
         }
     }
-    Common { starts, certain, leads: plain | begins_symbols }
+    let mut leads = plain | begins_symbols;
+    if symbol_goes_on != 0 {
+        // From the first byte of a symbol to its last.
+        for _ in 1..4 {
+            let later = (leads << 1) & symbol_goes_on;
+            leads = (leads & !(later >> 1)) | later;
+        }
+    }
+    Common { starts, certain, leads }
 }
 
 #[inline]
-fn cl100k(classes: &Classes, bytes: &[u8; BYTES], length: usize, digits: usize, certain: u32) -> (u64, u32) {
-    let Common { mut starts, certain, leads } = common(classes, length, digits, certain);
+fn cl100k(classes: &Classes, bytes: &[u8; BYTES], length: usize, digits: usize) -> (u64, u32) {
+    let Common { mut starts, certain, leads } = common(classes, length, digits);
     let letter = classes.letter;
     starts |= letter & !(letter << 1) & !(leads << 1);
     for at in each(classes.apostrophe & leads) {
@@ -217,8 +267,8 @@ fn cl100k(classes: &Classes, bytes: &[u8; BYTES], length: usize, digits: usize, 
 }
 
 #[inline]
-fn o200k(classes: &Classes, bytes: &[u8; BYTES], length: usize, certain: u32) -> (u64, u32) {
-    let Common { mut starts, mut certain, leads } = common(classes, length, 3, certain);
+fn o200k(classes: &Classes, bytes: &[u8; BYTES], length: usize) -> (u64, u32) {
+    let Common { mut starts, mut certain, leads } = common(classes, length, 3);
     let &Classes { letter, upper, newline, .. } = classes;
     let lower = letter & !upper;
     starts |= (letter & !(letter << 1) & !(leads << 1)) | (upper & (lower << 1));
@@ -255,7 +305,8 @@ mod tests {
             2 => " {1,20}",
             2 => "[0-9]{1,9}",
             3 => "[.,!?/\"#\\-()_$\u{0}\u{1c}\u{7f}]{1,3}[\\n/]{0,3}",
-            1 => "[é中\u{300}\u{3000}]",
+            2 => "[éÉжЖ中½٣—“€😀ǅ\u{300}\u{3000}]{1,3}",
+        1 => "[a-zA-Zé中ж]{1,2}(’|'|—)?[sſSé]",
         ];
         (prop::collection::vec(piece, 0..30), any::<bool>()).prop_map(|(pieces, ascii)| {
             let text = pieces.concat();

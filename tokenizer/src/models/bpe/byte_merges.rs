@@ -1,17 +1,17 @@
 //! The merges of single bytes, with which every word of a byte-level model begins.
 
-use super::merge_table::{Merge, MergeTable};
+use super::merge_table::MergeTable;
 
-/// The token of each byte, and the merge of each pair of bytes.
+/// The token of each byte, and the rank of the merge of each pair of bytes.
 #[derive(Debug)]
 pub(crate) struct ByteMerges {
     ids: Box<[u32; 256]>,
-    pairs: Box<[Merge]>,
+    pairs: Box<[u32]>,
 }
 
 impl ByteMerges {
     pub(super) fn new(merges: &MergeTable, ids: Box<[u32; 256]>) -> Self {
-        let pair = |left: &u32| ids.map(|right| merges.get(*left, right));
+        let pair = |left: &u32| ids.map(|right| merges.rank(*left, right));
         let pairs = ids.iter().flat_map(pair).collect();
         ByteMerges { ids, pairs }
     }
@@ -22,7 +22,7 @@ impl ByteMerges {
     }
 
     #[inline]
-    pub(super) fn get(&self, left: u8, right: u8) -> Merge {
+    pub(super) fn rank(&self, left: u8, right: u8) -> u32 {
         self.pairs[usize::from(left) << 8 | usize::from(right)]
     }
 }

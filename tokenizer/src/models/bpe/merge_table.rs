@@ -1,50 +1,51 @@
 //! What two neighbouring tokens merge to, and how soon.
 
-/// Marks a pair that doesn't merge. Later than any merge.
+use std::collections::HashMap;
+
+/// The rank of a pair that doesn't merge. Later than any merge.
 pub(super) const NEVER: u32 = u32::MAX;
 
-/// A merge of a pair of tokens.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Merge {
-    /// Its place in the list of merges: lower goes first. [`NEVER`] for pairs that don't merge.
-    pub(super) rank: u32,
-    /// The token that the two become.
-    pub(super) id: u32,
-}
+/// Bits of an id, and of a rank, in a slot. The bit above them is set where the slot is taken.
+const BITS: u32 = 21;
+const LIMIT: u32 = 1 << BITS;
 
-impl Merge {
-    pub(super) const NONE: Merge = Merge { rank: NEVER, id: 0 };
-}
+/// The rank in the slot of a merge that is among the large ones.
+const LARGE: u32 = LIMIT - 1;
 
-#[derive(Clone, Copy, Debug)]
-struct Slot {
-    pair: (u32, u32),
-    merge: Merge,
-}
+/// Bits of the filter for each merge, and most of its words: 256 KiB.
+const FILTER_BITS: usize = 8;
+const MOST_FILTER_WORDS: usize = 1 << 15;
 
-/// A hash table from pairs of ids to merges, at most half full.
+/// A hash table from pairs of ids to the places of their merges in the list.
+///
+/// What merging a word asks for comes from all over the table, so its size decides how fast that is: a slot is eight bytes, and most pairs
+/// that don't merge are turned away before.
 #[derive(Debug)]
 pub(crate) struct MergeTable {
-    slots: Vec<Slot>,
+    /// The left id, the right one and the rank, from the upper bits down; 0 where free. At most four fifths are taken.
+    slots: Vec<u64>,
     /// The hash's upper bits say where to begin; this many are not used.
     shift: u32,
-    /// One bit of many for each pair that merges. Most pairs don't, and this is the part that stays in the processor's cache.
+    /// Two bits in one word for each pair that merges.
     filter: Vec<u64>,
     filter_shift: u32,
+    /// The ranks of merges of ids, or with ranks, that a slot has no bits for.
+    large: HashMap<(u32, u32), u32>,
+    /// What merges become, by rank.
+    ids: Vec<u32>,
 }
-
-/// Bits of the filter for each merge.
-const FILTER_BITS: usize = 16;
 
 impl MergeTable {
     pub(super) fn with_capacity(merges: usize) -> Self {
-        let size = merges.saturating_mul(2).next_power_of_two().max(2);
-        let bits = merges.saturating_mul(FILTER_BITS).next_power_of_two().max(64);
+        let size = (merges + merges / 4 + 1).next_power_of_two().max(2);
+        let words = (merges * FILTER_BITS / 64).next_power_of_two().clamp(2, MOST_FILTER_WORDS);
         MergeTable {
-            slots: vec![Slot { pair: (0, 0), merge: Merge::NONE }; size],
+            slots: vec![0; size],
             shift: u64::BITS - size.trailing_zeros(),
-            filter: vec![0; bits / 64],
-            filter_shift: u64::BITS - bits.trailing_zeros(),
+            filter: vec![0; words],
+            filter_shift: u64::BITS - words.trailing_zeros(),
+            large: HashMap::new(),
+            ids: Vec::with_capacity(merges),
         }
     }
 
@@ -55,35 +56,111 @@ impl MergeTable {
         (key ^ (key >> 29)).wrapping_mul(0x9E37_79B9_7F4A_7C15)
     }
 
-    /// The merge of `left` with `right`, [`Merge::NONE`] where they don't.
+    /// The bits of a hash in its word of the filter.
     #[inline]
-    pub(super) fn get(&self, left: u32, right: u32) -> Merge {
+    fn bits(hash: u64) -> u64 {
+        1 << (hash >> 32 & 63) | 1 << (hash >> 26 & 63)
+    }
+
+    #[inline]
+    fn pair(left: u32, right: u32) -> u64 {
+        1 << (2 * BITS) | u64::from(left) << BITS | u64::from(right)
+    }
+
+    /// The rank of the merge of `left` with `right`, [`NEVER`] where they don't.
+    #[inline]
+    pub(super) fn rank(&self, left: u32, right: u32) -> u32 {
         let hash = Self::hash(left, right);
-        let bit = (hash >> self.filter_shift) as usize;
-        if self.filter.get(bit / 64).is_none_or(|bits| bits >> (bit % 64) & 1 == 0) {
-            return Merge::NONE;
+        let bits = Self::bits(hash);
+        if self.filter.get((hash >> self.filter_shift) as usize).is_none_or(|word| word & bits != bits) {
+            return NEVER;
+        }
+        if (left | right) >= LIMIT {
+            return self.large_rank(left, right);
         }
         let mask = self.slots.len() - 1;
         let mut at = (hash >> self.shift) as usize;
+        let pair = Self::pair(left, right);
         loop {
-            let slot = &self.slots[at & mask];
-            if slot.pair == (left, right) || slot.merge.rank == NEVER {
-                return slot.merge;
+            match self.slots[at & mask] {
+                0 => return NEVER,
+                slot if slot >> BITS == pair => match slot as u32 % LIMIT {
+                    LARGE => return self.large_rank(left, right),
+                    rank => return rank,
+                },
+                _ => at += 1,
             }
-            at += 1;
         }
     }
 
-    /// Where a pair is listed twice, the last place counts, as the reference has it. The caller has made room.
-    pub(super) fn insert(&mut self, left: u32, right: u32, merge: Merge) {
+    #[cold]
+    fn large_rank(&self, left: u32, right: u32) -> u32 {
+        self.large.get(&(left, right)).copied().unwrap_or(NEVER)
+    }
+
+    /// What the merge of this rank becomes, which [`rank`](Self::rank) gave.
+    #[inline]
+    pub(super) fn id(&self, rank: u32) -> u32 {
+        self.ids[rank as usize]
+    }
+
+    /// Adds the next merge of the list, for which the caller has made room. Where a pair is listed twice, the last place
+    /// counts, as the reference has it.
+    pub(super) fn push(&mut self, left: u32, right: u32, id: u32) {
+        // The caller counts.
+        let rank = self.ids.len() as u32;
+        self.ids.push(id);
         let hash = Self::hash(left, right);
-        let bit = (hash >> self.filter_shift) as usize;
-        self.filter[bit / 64] |= 1 << (bit % 64);
-        let mask = self.slots.len() - 1;
-        let mut at = (hash >> self.shift) as usize;
-        while self.slots[at].merge.rank != NEVER && self.slots[at].pair != (left, right) {
-            at = (at + 1) & mask;
+        self.filter[(hash >> self.filter_shift) as usize] |= Self::bits(hash);
+        if (left | right) >= LIMIT || rank >= LARGE {
+            self.large.insert((left, right), rank);
         }
-        self.slots[at] = Slot { pair: (left, right), merge };
+        if (left | right) < LIMIT {
+            let pair = Self::pair(left, right);
+            let mask = self.slots.len() - 1;
+            let mut at = (hash >> self.shift) as usize;
+            while self.slots[at] != 0 && self.slots[at] >> BITS != pair {
+                at = (at + 1) & mask;
+            }
+            self.slots[at] = pair << BITS | u64::from(rank.min(LARGE));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tables_of_any_size_have_a_free_place() {
+        for merges in 0..100 {
+            let mut table = MergeTable::with_capacity(merges as usize);
+            (0..merges).for_each(|rank| table.push(rank, rank, rank));
+            assert!(table.slots.contains(&0), "{merges}");
+            assert!((0..merges).all(|rank| table.rank(rank, rank) == rank), "{merges}");
+        }
+    }
+
+    #[test]
+    fn merges_with_large_ids_and_ranks_are_found_like_others() {
+        const MERGES: u32 = LIMIT + 1000;
+        let mut table = MergeTable::with_capacity(MERGES as usize);
+        let pair = |rank: u32| match rank % 3 {
+            0 => (rank, rank / 2),
+            1 => (rank / 2, 5),
+            _ => (u32::MAX - rank, rank),
+        };
+        for rank in 0..MERGES {
+            let (left, right) = pair(rank % (LIMIT - 10));
+            table.push(left, right, rank ^ 1);
+        }
+        for rank in 0..MERGES {
+            let (left, right) = pair(rank % (LIMIT - 10));
+            // The last place of those that are listed twice.
+            let expected = if rank < MERGES - (LIMIT - 10) { rank + LIMIT - 10 } else { rank };
+            assert_eq!(table.rank(left, right), expected);
+            assert_eq!(table.id(expected), expected ^ 1);
+            assert_eq!(table.rank(left, right ^ 1 << 31), NEVER);
+        }
     }
 }

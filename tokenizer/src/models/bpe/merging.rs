@@ -7,7 +7,7 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use super::byte_merges::ByteMerges;
-use super::merge_table::{Merge, MergeTable, NEVER};
+use super::merge_table::{MergeTable, NEVER};
 
 /// Words of at most so many symbols are merged without a heap.
 const SHORT: usize = 32;
@@ -22,11 +22,11 @@ pub(crate) struct Symbol {
     pub(crate) len: u32,
 }
 
-/// A symbol in a list, with what it and the next would merge to. One of length 0 is no more.
+/// A symbol in a list, with the rank of its merge with the next. One of length 0 is no more.
 #[derive(Clone, Copy, Debug)]
 struct Linked {
     symbol: Symbol,
-    merge: Merge,
+    rank: u32,
     previous: u32,
     next: u32,
 }
@@ -55,91 +55,143 @@ impl Scratch {
     }
 }
 
-impl MergeTable {
-    /// Merges `scratch.symbols` until no pair merges any more.
+/// A short word while it is merged.
+struct ShortWord {
+    /// The tokens; where one is no more, the links leave it out.
+    ids: [u32; SHORT],
+    /// The rank of the merge of each with the next, above its place, so that the least of them is the next to do.
+    keys: [u64; SHORT],
+    next: [u8; SHORT],
+    previous: [u8; SHORT],
+    count: usize,
+}
+
+impl ShortWord {
+    const LAST: usize = SHORT - 1;
+
     #[inline]
-    pub(crate) fn merge(&self, scratch: &mut Scratch) {
-        match scratch.symbols.len() {
-            0 | 1 => {}
-            2..=SHORT => {
-                let symbols = &mut scratch.symbols;
-                let mut merges = [Merge::NONE; SHORT];
-                for (merge, pair) in merges.iter_mut().zip(symbols.windows(2)) {
-                    *merge = self.get(pair[0].id, pair[1].id);
-                }
-                self.merge_short(symbols, &merges);
-            }
-            _ => self.merge_long(scratch),
-        }
+    fn key(rank: u32, place: usize) -> u64 {
+        u64::from(rank) << 32 | place as u64
     }
 
-    /// As [`merge`](Self::merge) for a word of single bytes, the merges of whose pairs `of_bytes` knows.
+    /// `count` tokens, of which `token` gives the id and the rank of the merge with the next.
     #[inline]
-    pub(crate) fn merge_bytes(&self, word: &[u8], of_bytes: &ByteMerges, scratch: &mut Scratch) {
-        scratch.symbols.clear();
-        scratch.symbols.extend(word.iter().map(|&byte| Symbol { id: of_bytes.id(byte), len: 1 }));
-        if !(2..=SHORT).contains(&word.len()) {
-            return self.merge(scratch);
-        }
-        let mut merges = [Merge::NONE; SHORT];
-        for (merge, pair) in merges.iter_mut().zip(word.windows(2)) {
-            *merge = of_bytes.get(pair[0], pair[1]);
-        }
-        self.merge_short(&mut scratch.symbols, &merges);
-    }
-
-    /// `merges` has the merge of each symbol with the next.
-    fn merge_short(&self, symbols: &mut Vec<Symbol>, merges: &[Merge; SHORT]) {
-        const LAST: usize = SHORT - 1;
-        let count = symbols.len().min(SHORT);
-        // What each place would merge to; `keys` has the rank above the place, so that the least of them is next.
-        let mut becomes = [0; SHORT];
-        let mut keys = [u64::MAX; SHORT];
-        let key = |merge: Merge, place: usize| match merge.rank {
-            NEVER => u64::MAX,
-            rank => u64::from(rank) << 32 | place as u64,
+    fn new(count: usize, token: impl Fn(usize) -> (u32, u32)) -> Self {
+        let mut word = ShortWord {
+            ids: [0; SHORT],
+            keys: [u64::MAX; SHORT],
+            next: const { links(1) },
+            previous: const { links(-1) },
+            count: count.min(SHORT),
         };
-        let mut next = [0u8; SHORT];
-        let mut previous = [0u8; SHORT];
-        for place in 0..SHORT {
-            keys[place] = if place + 1 < count { key(merges[place], place) } else { u64::MAX };
-            becomes[place] = merges[place].id;
-            next[place] = place as u8 + 1;
-            previous[place] = (place as u8).wrapping_sub(1);
+        for place in 0..word.count {
+            let (id, rank) = token(place);
+            word.ids[place] = id;
+            word.keys[place] = Self::key(rank, place);
         }
-        let used = count.next_multiple_of(4).min(SHORT);
+        word
+    }
+
+    #[inline]
+    fn merge(&mut self, merges: &MergeTable) {
+        let used = self.count.next_multiple_of(4).min(SHORT);
         loop {
             // Four minima at a time don't wait for each other.
             let mut least = [u64::MAX; 4];
-            for four in keys[..used].chunks_exact(4) {
+            for four in self.keys[..used].chunks_exact(4) {
                 for (least, &key) in least.iter_mut().zip(four) {
                     *least = key.min(*least);
                 }
             }
             let first = least[0].min(least[1]).min(least[2].min(least[3]));
-            if first == u64::MAX {
+            let rank = (first >> 32) as u32;
+            if rank == NEVER {
                 break;
             }
-            let at = first as usize & LAST;
-            let gone = usize::from(next[at]) & LAST;
-            let after = usize::from(next[gone]);
-            symbols[at] = Symbol { id: becomes[at], len: symbols[at].len + symbols[gone].len };
-            symbols[gone].len = 0;
-            keys[gone] = u64::MAX;
-            next[at] = after as u8;
-            if after < count {
-                previous[after] = at as u8;
+            let at = first as usize & Self::LAST;
+            let gone = usize::from(self.next[at]) & Self::LAST;
+            let after = usize::from(self.next[gone]);
+            let id = merges.id(rank);
+            self.ids[at] = id;
+            self.keys[gone] = u64::MAX;
+            self.next[at] = after as u8;
+            self.keys[at] = u64::MAX;
+            if after < self.count {
+                let after = after & Self::LAST;
+                self.previous[after] = at as u8;
+                self.keys[at] = Self::key(merges.rank(id, self.ids[after]), at);
             }
-            for (left, right) in [(at, after), (usize::from(previous[at]), at)] {
-                if left < count {
-                    let right = symbols.get(right);
-                    let merge = right.map_or(Merge::NONE, |right| self.get(symbols[left].id, right.id));
-                    becomes[left] = merge.id;
-                    keys[left] = key(merge, left);
-                }
+            if at > 0 {
+                let before = usize::from(self.previous[at]) & Self::LAST;
+                self.keys[before] = Self::key(merges.rank(self.ids[before], id), before);
             }
         }
-        symbols.retain(|symbol| symbol.len > 0);
+    }
+
+    /// The tokens that are left: their ids, where they begin, and where the next does.
+    #[inline]
+    fn tokens(&self) -> impl Iterator<Item = (u32, usize, usize)> {
+        let mut at = 0;
+        std::iter::from_fn(move || {
+            let start = at;
+            at = usize::from(*self.next.get(start).filter(|_| start < self.count)?);
+            Some((self.ids[start], start, at))
+        })
+    }
+}
+
+/// The places before or after each.
+const fn links(by: i8) -> [u8; SHORT] {
+    let mut links = [0; SHORT];
+    let mut place = 0;
+    while place < SHORT {
+        links[place] = (place as u8).wrapping_add_signed(by);
+        place += 1;
+    }
+    links
+}
+
+impl MergeTable {
+    /// Merges `scratch.symbols` until no pair merges any more.
+    #[inline]
+    pub(crate) fn merge(&self, scratch: &mut Scratch) {
+        let symbols = &mut scratch.symbols;
+        match symbols.len() {
+            0 | 1 => {}
+            2..=SHORT => {
+                let mut word = ShortWord::new(symbols.len(), |place| {
+                    let (id, next) = (symbols[place].id, symbols.get(place + 1));
+                    (id, next.map_or(NEVER, |next| self.rank(id, next.id)))
+                });
+                word.merge(self);
+                let mut count = 0;
+                for (id, start, end) in word.tokens() {
+                    let len = symbols[start..end].iter().map(|symbol| symbol.len).sum();
+                    symbols[count] = Symbol { id, len };
+                    count += 1;
+                }
+                symbols.truncate(count);
+            }
+            _ => self.merge_long(scratch),
+        }
+    }
+
+    /// Appends the ids that merging gives for a word of bytes, whose merges `of_bytes` knows.
+    #[inline]
+    pub(crate) fn merge_bytes(&self, word: &[u8], of_bytes: &ByteMerges, scratch: &mut Scratch, ids: &mut Vec<u32>) {
+        if word.len() <= SHORT {
+            let mut short = ShortWord::new(word.len(), |place| {
+                let (byte, next) = (word[place], word.get(place + 1));
+                (of_bytes.id(byte), next.map_or(NEVER, |&next| of_bytes.rank(byte, next)))
+            });
+            short.merge(self);
+            ids.extend(short.tokens().map(|(id, ..)| id));
+            return;
+        }
+        scratch.symbols.clear();
+        scratch.symbols.extend(word.iter().map(|&byte| Symbol { id: of_bytes.id(byte), len: 1 }));
+        self.merge_long(scratch);
+        ids.extend(scratch.symbols.iter().map(|symbol| symbol.id));
     }
 
     fn merge_long(&self, scratch: &mut Scratch) {
@@ -151,7 +203,7 @@ impl MergeTable {
         linked.extend(symbols.iter().map(|&symbol| {
             let previous = if place == 0 { NOWHERE } else { place - 1 };
             place += 1;
-            Linked { symbol, merge: Merge::NONE, previous, next: place }
+            Linked { symbol, rank: NEVER, previous, next: place }
         }));
         if let Some(last) = linked.last_mut() {
             last.next = NOWHERE;
@@ -161,12 +213,12 @@ impl MergeTable {
         }
         while let Some(Reverse((rank, place))) = heap.pop() {
             let here = linked[place as usize];
-            if here.symbol.len == 0 || here.merge.rank != rank {
+            if here.symbol.len == 0 || here.rank != rank {
                 continue;
             }
             let gone = linked[here.next as usize];
             linked[here.next as usize].symbol.len = 0;
-            linked[place as usize].symbol = Symbol { id: here.merge.id, len: here.symbol.len + gone.symbol.len };
+            linked[place as usize].symbol = Symbol { id: self.id(rank), len: here.symbol.len + gone.symbol.len };
             linked[place as usize].next = gone.next;
             if let Some(next) = linked.get_mut(gone.next as usize) {
                 next.previous = place;
@@ -184,10 +236,10 @@ impl MergeTable {
     fn look_up(&self, linked: &mut [Linked], place: u32, heap: &mut BinaryHeap<Reverse<(u32, u32)>>) {
         let here = linked[place as usize];
         let next = linked.get(here.next as usize);
-        let merge = next.map_or(Merge::NONE, |next| self.get(here.symbol.id, next.symbol.id));
-        linked[place as usize].merge = merge;
-        if merge.rank != NEVER {
-            heap.push(Reverse((merge.rank, place)));
+        let rank = next.map_or(NEVER, |next| self.rank(here.symbol.id, next.symbol.id));
+        linked[place as usize].rank = rank;
+        if rank != NEVER {
+            heap.push(Reverse((rank, place)));
         }
     }
 }

@@ -10,8 +10,9 @@ mod merging;
 
 pub(crate) use byte_merges::ByteMerges;
 pub(crate) use merge_list::MergeList;
-use merge_table::{Merge, MergeTable};
-pub(crate) use merging::{Scratch, Symbol};
+use merge_table::MergeTable;
+pub(crate) use merging::Scratch;
+use merging::Symbol;
 
 use super::TokenSink;
 use super::vocabulary::{PrefixHash, Vocabulary};
@@ -90,7 +91,7 @@ impl Bpe {
         let mut merges = MergeTable::with_capacity(parts.merges.len());
         let mut whole = String::new();
         for (place, (left, right)) in parts.merges.iter().enumerate() {
-            let rank = u32::try_from(place).ok().filter(|&rank| rank < merge_table::NEVER).ok_or(BpeFault::TooMany)?;
+            u32::try_from(place).ok().filter(|&rank| rank < merge_table::NEVER).ok_or(BpeFault::TooMany)?;
             let id = |token: &str| {
                 let unknown = || BpeFault::Unknown { place, token: token.to_owned() };
                 vocabulary.token_to_id(token).ok_or_else(unknown)
@@ -102,7 +103,7 @@ impl Bpe {
             whole.clear();
             whole.push_str(left);
             whole.push_str(added);
-            merges.insert(pair.0, pair.1, Merge { rank, id: id(&whole)? });
+            merges.push(pair.0, pair.1, id(&whole)?);
         }
         let byte_token = |byte: usize| vocabulary.token_to_id(&format!("<0x{byte:02X}>"));
         Ok(Bpe {
@@ -144,10 +145,10 @@ impl Bpe {
         Some(ByteMerges::new(&self.merges, ids))
     }
 
-    /// The tokens that merging gives for a word of bytes, as the symbols of `scratch`.
+    /// Appends the ids that merging gives for a word of bytes.
     #[inline]
-    pub(crate) fn merge_bytes(&self, word: &[u8], of_bytes: &ByteMerges, scratch: &mut Scratch) {
-        self.merges.merge_bytes(word, of_bytes, scratch);
+    pub(crate) fn merge_bytes(&self, word: &[u8], of_bytes: &ByteMerges, scratch: &mut Scratch, ids: &mut Vec<u32>) {
+        self.merges.merge_bytes(word, of_bytes, scratch, ids);
     }
 
     pub(super) fn tokenize(
