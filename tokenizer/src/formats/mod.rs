@@ -4,6 +4,7 @@ mod base64;
 pub(crate) mod folder;
 mod json;
 mod merges;
+mod outline;
 mod protobuf;
 pub(crate) mod sentencepiece;
 mod side_files;

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use super::json::JsonFile;
 use super::side_files::SideFiles;
 use super::vocabulary_map::VocabularyMap;
-use super::{read, read_if_there};
+use super::{outline, read, read_if_there};
 use crate::added_vocabulary::{AddedFault, AddedToken, AddedVocabulary};
 use crate::decoders::{BpeDecoder, Decoder};
 use crate::models::{Bpe, BpeParts, MergeList, Model, Vocabulary};
@@ -111,7 +111,10 @@ pub(super) fn load(folder: &Path, merges: &[u8], side_files: SideFiles) -> Resul
         expected: expected.to_owned(),
         found,
     };
-    let VocabularyMap(builder) = JsonFile::new(&vocab_path, &vocab)?.root()?;
+    let builder = match outline::vocabulary(&vocab) {
+        Some(builder) => builder,
+        None => JsonFile::new(&vocab_path, &vocab)?.root::<VocabularyMap>()?.0,
+    };
     let vocabulary = builder.build();
     let vocabulary =
         vocabulary.map_err(|fault| invalid(&vocab_path, "$", "every token and every id once", format!("{fault:?}")))?;

@@ -6,7 +6,7 @@ pub(crate) mod vocabulary;
 mod wordlevel;
 mod wordpiece;
 
-pub(crate) use bpe::{Bpe, BpeParts, ByteMerges, MergeList, Scratch as BpeScratch, Symbol};
+pub(crate) use bpe::{Bpe, BpeParts, ByteMerges, MergeList, Scratch as BpeScratch};
 pub(crate) use unigram::{Scratch as UnigramScratch, Unigram, UnigramFault, UnigramParts};
 pub(crate) use vocabulary::Vocabulary;
 pub(crate) use wordlevel::WordLevel;

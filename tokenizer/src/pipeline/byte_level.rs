@@ -2,12 +2,11 @@
 //! only a new one is merged, from its bytes, never rewritten in the byte alphabet.
 
 use super::Pipeline;
-use super::word_cache::{Key, SHORT, SHORT_IDS, ShortTokens, VIEW, WordCache, hash};
+use super::whole_words::WholeWords;
+use super::word_cache::{Key, SHORT, SHORT_IDS, VIEW, WordCache, hash};
 use crate::TokenizerError;
 use crate::added_vocabulary::Piece;
-use crate::byte_alphabet::bytes_of;
-use crate::models::vocabulary::{PieceTable, PrefixHash};
-use crate::models::{Bpe, BpeScratch, ByteMerges, Model, Symbol};
+use crate::models::{Bpe, BpeScratch, ByteMerges, Model};
 use crate::normalized::{NoSpans, Normalized, Original, Source};
 use crate::normalizers::Normalizer;
 use crate::pool::Pool;
@@ -75,6 +74,8 @@ struct Scratch {
     normalized: Normalized<NoSpans>,
     prefixed: String,
     pieces: Vec<Piece>,
+    /// A word as the vocabulary writes it: no longer than a token.
+    written: Vec<u8>,
 }
 
 impl Scratch {
@@ -85,6 +86,7 @@ impl Scratch {
             normalized: Normalized::default(),
             prefixed: String::new(),
             pieces: Vec::new(),
+            written: Vec::new(),
         })
     }
 
@@ -101,17 +103,6 @@ impl Scratch {
             self.pieces = Vec::new();
         }
     }
-}
-
-/// The words that are one token: the tokens that merging the bytes of their text gives, or, where the model looks words up
-/// first, all.
-#[derive(Debug)]
-struct WholeWords {
-    short: ShortTokens,
-    /// The others: where their bytes end, and their ids.
-    table: PieceTable,
-    bytes: Vec<u8>,
-    words: Vec<(u32, u32)>,
 }
 
 impl ByteLevelPath {
@@ -134,7 +125,7 @@ impl ByteLevelPath {
             return None;
         };
         let bytes = bpe.byte_merges()?;
-        let whole = WholeWords::new(bpe, &bytes);
+        let whole = WholeWords::new(bpe);
         Some(ByteLevelPath { scanner, add_prefix_space, whole, bytes, pool: Pool::new() })
     }
 
@@ -293,16 +284,24 @@ impl ByteLevelPath {
             return;
         }
         let before = out.len();
-        match self.whole.short.get(key) {
-            Some(id) => out.push(id),
-            None => self.merge(bpe, word, scratch, out),
-        }
+        self.tokens(bpe, word, scratch, out);
         scratch.cache.keep_short(key, &out[before..]);
     }
 
-    fn merge(&self, bpe: &Bpe, word: &[u8], scratch: &mut Scratch, out: &mut Vec<u32>) {
+    /// A word that no cache has.
+    fn tokens(&self, bpe: &Bpe, word: &[u8], scratch: &mut Scratch, out: &mut Vec<u32>) {
+        let written = self.whole.written(bpe, word, &mut scratch.written);
+        let known = written.and_then(|written| Some((written, self.whole.is_whole(written)?)));
+        if let Some((written, true)) = known {
+            out.push(written.id);
+            return;
+        }
+        let before = out.len();
         bpe.merge_bytes(word, &self.bytes, &mut scratch.bpe);
         out.extend(scratch.bpe.symbols.iter().map(|symbol| symbol.id));
+        if let (Some(written), None) = (written, known) {
+            self.whole.learn(written, out[before..] == [written.id]);
+        }
     }
 
     /// A word that is too long for the short words, or has too many tokens.
@@ -313,63 +312,8 @@ impl ByteLevelPath {
             return;
         }
         let before = out.len();
-        match self.whole.long(word) {
-            Some(id) => out.push(id),
-            None => self.merge(bpe, word, scratch, out),
-        }
+        self.tokens(bpe, word, scratch, out);
         scratch.cache.keep_long(word, hash, &out[before..]);
-    }
-}
-
-impl WholeWords {
-    fn new(bpe: &Bpe, of_bytes: &ByteMerges) -> Self {
-        let vocabulary = bpe.vocabulary();
-        let mut found = Vec::with_capacity(vocabulary.len());
-        let mut scratch = BpeScratch::default();
-        for entry in vocabulary.entries() {
-            let Some(bytes) = bytes_of(vocabulary.text_of(entry)).filter(|bytes| !bytes.is_empty()) else {
-                // No word is written with other characters.
-                continue;
-            };
-            let id = vocabulary.id_of(entry);
-            if !bpe.ignores_merges() {
-                bpe.merge_bytes(&bytes, of_bytes, &mut scratch);
-                if !matches!(scratch.symbols[..], [Symbol { id: only, .. }] if only == id) {
-                    continue;
-                }
-            }
-            found.push((bytes, id));
-        }
-        let shorter = found.iter().filter(|(bytes, _)| bytes.len() <= SHORT).count();
-        let mut whole = WholeWords {
-            short: ShortTokens::with_capacity(shorter),
-            table: PieceTable::with_capacity(found.len() - shorter),
-            bytes: Vec::new(),
-            words: Vec::with_capacity(found.len() - shorter),
-        };
-        for (bytes, id) in found {
-            match Key::of_word(&bytes) {
-                Some(key) => whole.short.insert(key, id),
-                None => {
-                    whole.bytes.extend_from_slice(&bytes);
-                    whole.table.insert(PrefixHash::of(&bytes), whole.words.len() as u32);
-                    // The bytes are fewer than those of the vocabulary, which 32 bits count.
-                    whole.words.push((whole.bytes.len() as u32, id));
-                }
-            }
-        }
-        whole
-    }
-
-    /// The token that a word longer than [`SHORT`] is.
-    fn long(&self, word: &[u8]) -> Option<u32> {
-        let text_of = |number: u32| {
-            let number = number as usize;
-            let start = number.checked_sub(1).map_or(0, |before| self.words[before].0);
-            &self.bytes[start as usize..self.words[number].0 as usize]
-        };
-        let number = self.table.find(PrefixHash::of(word), |number| text_of(number) == word)?;
-        Some(self.words[number as usize].1)
     }
 }
 

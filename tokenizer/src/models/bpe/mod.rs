@@ -11,7 +11,8 @@ mod merging;
 pub(crate) use byte_merges::ByteMerges;
 pub(crate) use merge_list::MergeList;
 use merge_table::{Merge, MergeTable};
-pub(crate) use merging::{Scratch, Symbol};
+pub(crate) use merging::Scratch;
+use merging::Symbol;
 
 use super::TokenSink;
 use super::vocabulary::{PrefixHash, Vocabulary};
@@ -88,21 +89,37 @@ impl Bpe {
         let vocabulary = parts.vocabulary;
         let prefix_len = parts.continuing_subword_prefix.len();
         let mut merges = MergeTable::with_capacity(parts.merges.len());
-        let mut whole = String::new();
+        let mut whole = Vec::new();
+        // Vocabularies list tokens in the order of their merges, so that one is often found without looking it up.
+        let mut expected = 0..0;
         for (place, (left, right)) in parts.merges.iter().enumerate() {
             let rank = u32::try_from(place).ok().filter(|&rank| rank < merge_table::NEVER).ok_or(BpeFault::TooMany)?;
-            let id = |token: &str| {
-                let unknown = || BpeFault::Unknown { place, token: token.to_owned() };
-                vocabulary.token_to_id(token).ok_or_else(unknown)
+            let text = |token: &[u8]| String::from_utf8_lossy(token).into_owned();
+            let entry = |hash: PrefixHash, token: &[u8]| {
+                vocabulary.find(hash, token).ok_or_else(|| BpeFault::Unknown { place, token: text(token) })
             };
-            let pair = (id(left)?, id(right)?);
+            let left_hash = PrefixHash::of(left);
+            let pair = (entry(left_hash, left)?, entry(PrefixHash::of(right), right)?);
             // The reference cuts as many bytes as the prefix has, whatever they are.
-            let added = right.get(prefix_len..).filter(|added| !added.is_empty());
-            let added = added.ok_or_else(|| BpeFault::Empty { place, right: right.to_owned() })?;
-            whole.clear();
-            whole.push_str(left);
-            whole.push_str(added);
-            merges.insert(pair.0, pair.1, Merge { rank, id: id(&whole)? });
+            let begins_a_character = |added: &&[u8]| added.first().is_some_and(|&byte| byte & 0xC0 != 0x80);
+            let added = right.get(prefix_len..).filter(begins_a_character);
+            let added = added.ok_or_else(|| BpeFault::Empty { place, right: text(right) })?;
+            let is_whole = |&entry: &u32| {
+                vocabulary.bytes_of(entry).split_at_checked(left.len()).is_some_and(|parts| parts == (left, added))
+            };
+            let becomes = match expected.clone().find(is_whole) {
+                Some(entry) => entry,
+                None => {
+                    whole.clear();
+                    whole.extend_from_slice(left);
+                    whole.extend_from_slice(added);
+                    let hash = added.iter().fold(left_hash, |hash, &byte| hash.with(byte));
+                    entry(hash, &whole)?
+                }
+            };
+            expected = becomes..becomes.saturating_add(2).min(vocabulary.entries().end);
+            let id = |entry| vocabulary.id_of(entry);
+            merges.insert(id(pair.0), id(pair.1), Merge { rank, id: id(becomes) });
         }
         let byte_token = |byte: usize| vocabulary.token_to_id(&format!("<0x{byte:02X}>"));
         Ok(Bpe {
@@ -294,7 +311,8 @@ mod tests {
 
     /// The definition: the listed pair of lowest rank, the leftmost of them, again and again.
     fn reference(merges: &MergeList, word: &str) -> Vec<String> {
-        let merges: Vec<(&str, &str)> = merges.iter().collect();
+        let text = |token| std::str::from_utf8(token).expect("a token of letters");
+        let merges: Vec<(&str, &str)> = merges.iter().map(|(left, right)| (text(left), text(right))).collect();
         let mut tokens: Vec<String> = word.chars().map(String::from).collect();
         loop {
             // A pair listed twice has its last place.
