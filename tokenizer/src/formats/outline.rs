@@ -373,3 +373,121 @@ impl Reader<'_> {
         Some(merges)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+    use serde::Deserialize;
+
+    use super::*;
+    use crate::formats::merges::Merges;
+    use crate::formats::vocabulary_map::VocabularyMap;
+
+    /// What `serde_json` reads of a file.
+    #[derive(Deserialize)]
+    struct File<V> {
+        model: Parts<V>,
+    }
+
+    #[derive(Deserialize)]
+    struct Parts<V> {
+        vocab: V,
+        merges: Merges,
+    }
+
+    /// What both read, written out.
+    fn by_serde_json(bytes: &[u8]) -> Option<[String; 2]> {
+        if let Ok(File { model: Parts { vocab: VocabularyMap(builder), merges } }) = serde_json::from_slice(bytes) {
+            return Some([format!("{builder:?}"), format!("{:?}", merges.0)]);
+        }
+        let File { model: Parts { vocab, merges } } = serde_json::from_slice::<File<ScoredPieces>>(bytes).ok()?;
+        Some([format!("{:?} {:?}", vocab.pieces, vocab.scores), format!("{:?}", merges.0)])
+    }
+
+    fn by_outline(bytes: &[u8]) -> Option<[String; 2]> {
+        let Outline { text, large } = Outline::read(bytes)?;
+        serde_json::from_str::<serde_json::Value>(&text).ok()?;
+        let vocabulary = match large.vocabulary? {
+            LargeVocabulary::Map(builder) => format!("{builder:?}"),
+            LargeVocabulary::Pieces(all) => format!("{:?} {:?}", all.pieces, all.scores),
+        };
+        Some([vocabulary, format!("{:?}", large.merges?)])
+    }
+
+    fn file(tokens: &[String], scores: &[f64], pairs: bool, is_map: bool) -> serde_json::Value {
+        let map: BTreeMap<&String, usize> = tokens.iter().zip(0..).collect();
+        let pieces: Vec<(&String, &f64)> = tokens.iter().zip(scores.iter().cycle()).collect();
+        let merges = tokens.windows(2).map(|two| match pairs {
+            true => serde_json::json!([two[0], two[1]]),
+            false => format!("{} {}", two[0].replace(' ', "_"), two[1].replace(' ', "_")).into(),
+        });
+        serde_json::json!({
+            "added_tokens": [{"content": "}],\"", "id": 0}],
+            "model": {
+                "type": "BPE",
+                "vocab": if is_map { serde_json::json!(map) } else { serde_json::json!(pieces) },
+                "unk_token": null,
+                "merges": merges.collect::<Vec<_>>(),
+            },
+            "version": "1.0",
+        })
+    }
+
+    fn files() -> impl Strategy<Value = String> {
+        let tokens = prop::collection::vec("[a-z ]{0,12}|\\PC{0,9}|[\u{0}-\u{1F}\"\\\\/]{0,3}", 0..12);
+        let scores = prop::collection::vec(prop_oneof![-30.0..0.0, any::<f64>(), Just(0.0)], 1..4);
+        let are_finite = |scores: &Vec<f64>| scores.iter().all(|score| score.is_finite());
+        let parts = (tokens, scores.prop_filter("JSON has no others", are_finite), any::<[bool; 4]>());
+        parts.prop_map(|(tokens, scores, flags): (Vec<String>, Vec<f64>, _)| {
+            let [pairs, is_map, is_pretty, is_ascii] = flags;
+            let file = file(&tokens, &scores, pairs, is_map);
+            let text = if is_pretty { serde_json::to_string_pretty(&file) } else { serde_json::to_string(&file) };
+            let text = text.expect("a file");
+            if !is_ascii {
+                return text;
+            }
+            let escaped = |c: char| c.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}")).collect();
+            text.chars().map(|c| if c.is_ascii() { c.to_string() } else { escaped(c) }).collect()
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..Default::default() })]
+
+        #[test]
+        fn what_is_read_is_what_serde_json_reads(file in files()) {
+            let expected = by_serde_json(file.as_bytes());
+            prop_assert!(expected.is_some(), "{}", file);
+            prop_assert_eq!(by_outline(file.as_bytes()), expected, "{}", file);
+        }
+
+        #[test]
+        fn nothing_is_read_that_serde_json_refuses(
+            file in files(),
+            changes in prop::collection::vec((any::<prop::sample::Index>(), "[\\[\\]{},:\"\\\\ 0-9a-z.\n\t-]"), 1..4),
+        ) {
+            let mut bytes = file.into_bytes();
+            for (at, change) in changes {
+                let at = at.index(bytes.len());
+                match bytes[at].is_ascii() {
+                    true => bytes[at] = change.as_bytes()[0],
+                    false => continue,
+                }
+            }
+            if let Some(read) = by_outline(&bytes) {
+                prop_assert_eq!(Some(read), by_serde_json(&bytes), "{}", String::from_utf8_lossy(&bytes));
+            }
+        }
+
+        #[test]
+        fn scores_are_rounded_as_serde_json_rounds_them(
+            text in "-?(0|[1-9][0-9]{0,20})(\\.[0-9]{1,22})?([eE][+-]?[0-9]{1,2})?",
+        ) {
+            let mut reader = Reader { bytes: text.as_bytes(), at: 0 };
+            let expected: Option<f64> = serde_json::from_str(&text).ok();
+            prop_assert_eq!(reader.score().map(f64::to_bits), expected.map(f64::to_bits), "{}", text);
+        }
+    }
+}

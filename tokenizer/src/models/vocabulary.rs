@@ -59,6 +59,12 @@ impl PieceTable {
         }
     }
 
+    /// What is where the entry of this hash would be if it had come first.
+    #[inline]
+    fn first(&self, hash: PrefixHash) -> u32 {
+        self.slots.get(hash.mixed() as usize & self.mask).map_or(EMPTY_SLOT, |&(_, entry)| entry)
+    }
+
     /// The caller has made sure that no equal entry is in, and made room for this one.
     pub(crate) fn insert(&mut self, hash: PrefixHash, entry: u32) {
         self.insert_unless(hash, entry, |_| false);
@@ -199,6 +205,15 @@ impl Vocabulary {
     #[inline]
     pub(crate) fn find(&self, hash: PrefixHash, token: &[u8]) -> Option<u32> {
         self.table.find(hash, |entry| self.bytes_of(entry) == token)
+    }
+
+    /// Has the processor fetch what [`find`](Self::find) needs for the tokens of these hashes, all of it together: in a large vocabulary
+    /// one after the other would wait for memory.
+    pub(crate) fn fetch<const N: usize>(&self, hashes: &[PrefixHash; N]) {
+        let entries = hashes.map(|hash| self.table.first(hash));
+        let ends = entries.map(|entry| self.entries.get(entry.wrapping_sub(1) as usize).map_or(0, |entry| entry.end));
+        let bytes = ends.map(|end| self.text.as_bytes().get(end as usize).copied());
+        std::hint::black_box(bytes);
     }
 
     pub(crate) fn token_to_id(&self, token: &str) -> Option<u32> {

@@ -38,23 +38,26 @@ impl MergeList {
     /// Ends a merge written as `left right` from `start` of the text on. False, with nothing added, where that isn't two
     /// tokens with one space between.
     pub(crate) fn finish_line(&mut self, start: usize) -> bool {
-        let line = &self.text[start..];
-        let space = line.iter().position(|&byte| byte == b' ').filter(|&at| !line[at + 1..].contains(&b' '));
-        match space {
-            Some(at) => self.finish(start + at),
-            None => self.text.truncate(start),
+        let (mut spaces, mut middle) = (0, start);
+        for (&byte, at) in self.text[start..].iter().zip(start..) {
+            spaces += u32::from(byte == b' ');
+            middle = if byte == b' ' { at } else { middle };
         }
-        space.is_some()
+        match spaces {
+            1 => self.finish(middle),
+            _ => self.text.truncate(start),
+        }
+        spaces == 1
     }
 
     pub(crate) fn len(&self) -> usize {
         self.ends.len()
     }
 
-    /// The left and the right token of each merge.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        let mut start = 0;
-        self.ends.iter().map(move |&(middle, end)| {
+    /// The left and the right token of the merges from `first` on.
+    pub(crate) fn iter_from(&self, first: usize) -> impl Iterator<Item = (&[u8], &[u8])> {
+        let mut start = first.checked_sub(1).and_then(|before| self.ends.get(before)).map_or(0, |&(_, end)| end);
+        self.ends.iter().skip(first).map(move |&(middle, end)| {
             let merge = (&self.text[start..middle], &self.text[middle + 1..end]);
             start = end;
             merge

@@ -8,6 +8,8 @@ mod merge_list;
 mod merge_table;
 mod merging;
 
+use std::ops::Range;
+
 pub(crate) use byte_merges::ByteMerges;
 pub(crate) use merge_list::MergeList;
 use merge_table::{Merge, MergeTable};
@@ -69,6 +71,57 @@ impl BpeFault {
     }
 }
 
+/// Merges that are looked up together.
+const TOGETHER: usize = 32;
+
+/// Finds the tokens of merges.
+struct Resolver<'a> {
+    vocabulary: &'a Vocabulary,
+    /// Bytes of the prefix of continuations.
+    prefix_len: usize,
+    /// Vocabularies list tokens in the order of their merges, so that what a merge makes is often the entry after that of the merge before,
+    /// or the same.
+    expected: Range<u32>,
+    whole: Vec<u8>,
+}
+
+impl Resolver<'_> {
+    /// The ids of both tokens of a merge, whose hashes the caller has, and of what they become.
+    fn resolve(
+        &mut self,
+        place: usize,
+        (left, right): (&[u8], &[u8]),
+        hashes: [PrefixHash; 2],
+    ) -> Result<(u32, u32, u32), BpeFault> {
+        let vocabulary = self.vocabulary;
+        let text = |token: &[u8]| String::from_utf8_lossy(token).into_owned();
+        let entry = |hash: PrefixHash, token: &[u8]| {
+            vocabulary.find(hash, token).ok_or_else(|| BpeFault::Unknown { place, token: text(token) })
+        };
+        let pair = (entry(hashes[0], left)?, entry(hashes[1], right)?);
+        // The reference cuts as many bytes as the prefix has, whatever they are.
+        let begins_a_character = |added: &&[u8]| added.first().is_some_and(|&byte| byte & 0xC0 != 0x80);
+        let added = right.get(self.prefix_len..).filter(begins_a_character);
+        let added = added.ok_or_else(|| BpeFault::Empty { place, right: text(right) })?;
+        let is_whole = |&entry: &u32| {
+            vocabulary.bytes_of(entry).split_at_checked(left.len()).is_some_and(|parts| parts == (left, added))
+        };
+        let becomes = match self.expected.clone().find(is_whole) {
+            Some(entry) => entry,
+            None => {
+                self.whole.clear();
+                self.whole.extend_from_slice(left);
+                self.whole.extend_from_slice(added);
+                let hash = added.iter().fold(hashes[0], |hash, &byte| hash.with(byte));
+                entry(hash, &self.whole)?
+            }
+        };
+        self.expected = becomes..becomes.saturating_add(2).min(vocabulary.entries().end);
+        let id = |entry| vocabulary.id_of(entry);
+        Ok((id(pair.0), id(pair.1), id(becomes)))
+    }
+}
+
 /// `BPE` of `tokenizer.json`.
 #[derive(Debug)]
 pub(crate) struct Bpe {
@@ -89,37 +142,23 @@ impl Bpe {
         let vocabulary = parts.vocabulary;
         let prefix_len = parts.continuing_subword_prefix.len();
         let mut merges = MergeTable::with_capacity(parts.merges.len());
-        let mut whole = Vec::new();
-        // Vocabularies list tokens in the order of their merges, so that one is often found without looking it up.
-        let mut expected = 0..0;
-        for (place, (left, right)) in parts.merges.iter().enumerate() {
-            let rank = u32::try_from(place).ok().filter(|&rank| rank < merge_table::NEVER).ok_or(BpeFault::TooMany)?;
-            let text = |token: &[u8]| String::from_utf8_lossy(token).into_owned();
-            let entry = |hash: PrefixHash, token: &[u8]| {
-                vocabulary.find(hash, token).ok_or_else(|| BpeFault::Unknown { place, token: text(token) })
-            };
-            let left_hash = PrefixHash::of(left);
-            let pair = (entry(left_hash, left)?, entry(PrefixHash::of(right), right)?);
-            // The reference cuts as many bytes as the prefix has, whatever they are.
-            let begins_a_character = |added: &&[u8]| added.first().is_some_and(|&byte| byte & 0xC0 != 0x80);
-            let added = right.get(prefix_len..).filter(begins_a_character);
-            let added = added.ok_or_else(|| BpeFault::Empty { place, right: text(right) })?;
-            let is_whole = |&entry: &u32| {
-                vocabulary.bytes_of(entry).split_at_checked(left.len()).is_some_and(|parts| parts == (left, added))
-            };
-            let becomes = match expected.clone().find(is_whole) {
-                Some(entry) => entry,
-                None => {
-                    whole.clear();
-                    whole.extend_from_slice(left);
-                    whole.extend_from_slice(added);
-                    let hash = added.iter().fold(left_hash, |hash, &byte| hash.with(byte));
-                    entry(hash, &whole)?
-                }
-            };
-            expected = becomes..becomes.saturating_add(2).min(vocabulary.entries().end);
-            let id = |entry| vocabulary.id_of(entry);
-            merges.insert(id(pair.0), id(pair.1), Merge { rank, id: id(becomes) });
+        let mut resolver = Resolver { vocabulary: &vocabulary, prefix_len, expected: 0..0, whole: Vec::new() };
+        let mut resolved = Vec::with_capacity(TOGETHER);
+        for first in (0..parts.merges.len()).step_by(TOGETHER) {
+            let mut hashes = [PrefixHash::EMPTY; 2 * TOGETHER];
+            for ((left, right), hashes) in parts.merges.iter_from(first).zip(hashes.as_chunks_mut().0) {
+                *hashes = [PrefixHash::of(left), PrefixHash::of(right)];
+            }
+            vocabulary.fetch(&hashes);
+            resolved.clear();
+            let together = parts.merges.iter_from(first).zip(hashes.as_chunks().0);
+            for (place, (merge, hashes)) in (first..).zip(together) {
+                let rank = u32::try_from(place).ok().filter(|&rank| rank < merge_table::NEVER);
+                resolved.push((rank.ok_or(BpeFault::TooMany)?, resolver.resolve(place, merge, *hashes)?));
+            }
+            for &(rank, (left, right, id)) in &resolved {
+                merges.insert(left, right, Merge { rank, id });
+            }
         }
         let byte_token = |byte: usize| vocabulary.token_to_id(&format!("<0x{byte:02X}>"));
         Ok(Bpe {
@@ -312,7 +351,7 @@ mod tests {
     /// The definition: the listed pair of lowest rank, the leftmost of them, again and again.
     fn reference(merges: &MergeList, word: &str) -> Vec<String> {
         let text = |token| std::str::from_utf8(token).expect("a token of letters");
-        let merges: Vec<(&str, &str)> = merges.iter().map(|(left, right)| (text(left), text(right))).collect();
+        let merges: Vec<(&str, &str)> = merges.iter_from(0).map(|(left, right)| (text(left), text(right))).collect();
         let mut tokens: Vec<String> = word.chars().map(String::from).collect();
         loop {
             // A pair listed twice has its last place.
