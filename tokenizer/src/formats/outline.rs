@@ -296,7 +296,8 @@ impl Reader<'_> {
     #[inline]
     fn fraction(&mut self) -> Option<f64> {
         const POWERS: [f64; 20] = [
-            1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19,
+            1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18,
+            1e19,
         ];
         let is_negative = self.take(b'-').is_some();
         let whole = self.id()?;

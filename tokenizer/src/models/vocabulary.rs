@@ -27,6 +27,9 @@ impl PrefixHash {
 
 const EMPTY_SLOT: u32 = u32::MAX;
 
+/// Tokens whose slots are fetched together.
+pub(crate) const TOGETHER: usize = 64;
+
 /// A hash table from byte strings, which its owner keeps, to entry numbers.
 #[derive(Debug, Default)]
 pub(crate) struct PieceTable {
@@ -59,10 +62,12 @@ impl PieceTable {
         }
     }
 
-    /// What is where the entry of this hash would be if it had come first.
+    /// Has the processor fetch the slots of all these hashes together: in a large table, one after the other would wait for memory. What
+    /// is found there may be the entries that are looked for.
     #[inline]
-    fn first(&self, hash: PrefixHash) -> u32 {
-        self.slots.get(hash.mixed() as usize & self.mask).map_or(EMPTY_SLOT, |&(_, entry)| entry)
+    fn fetch<const N: usize>(&self, hashes: &[PrefixHash; N]) -> [u32; N] {
+        let first = |hash: PrefixHash| self.slots.get(hash.mixed() as usize & self.mask);
+        std::hint::black_box(hashes.map(|hash| first(hash).map_or(EMPTY_SLOT, |&(_, entry)| entry)))
     }
 
     /// The caller has made sure that no equal entry is in, and made room for this one.
@@ -140,10 +145,18 @@ impl VocabularyBuilder {
         let table = PieceTable::with_capacity(entries.len());
         let mut vocabulary = Vocabulary { text, entries, table, by_id: Vec::new() };
         let mut table = std::mem::take(&mut vocabulary.table);
-        for entry in vocabulary.entries() {
-            let token = vocabulary.bytes_of(entry);
-            if !table.insert_unless(PrefixHash::of(token), entry, |other| vocabulary.bytes_of(other) == token) {
-                return Err(VocabularyFault::DuplicateToken(vocabulary.text_of(entry).to_owned()));
+        for first in vocabulary.entries().step_by(TOGETHER) {
+            let entries = first..vocabulary.entries().end.min(first.saturating_add(TOGETHER as u32));
+            let mut hashes = [PrefixHash::EMPTY; TOGETHER];
+            for (hash, entry) in hashes.iter_mut().zip(entries.clone()) {
+                *hash = PrefixHash::of(vocabulary.bytes_of(entry));
+            }
+            table.fetch(&hashes);
+            for (hash, entry) in hashes.into_iter().zip(entries) {
+                let token = vocabulary.bytes_of(entry);
+                if !table.insert_unless(hash, entry, |other| vocabulary.bytes_of(other) == token) {
+                    return Err(VocabularyFault::DuplicateToken(vocabulary.text_of(entry).to_owned()));
+                }
             }
         }
         vocabulary.table = table;
@@ -207,13 +220,11 @@ impl Vocabulary {
         self.table.find(hash, |entry| self.bytes_of(entry) == token)
     }
 
-    /// Has the processor fetch what [`find`](Self::find) needs for the tokens of these hashes, all of it together: in a large vocabulary
-    /// one after the other would wait for memory.
-    pub(crate) fn fetch<const N: usize>(&self, hashes: &[PrefixHash; N]) {
-        let entries = hashes.map(|hash| self.table.first(hash));
+    /// Has the processor fetch what [`find`](Self::find) needs for the tokens of these hashes, all of it together.
+    pub(crate) fn fetch(&self, hashes: &[PrefixHash; TOGETHER]) {
+        let entries = self.table.fetch(hashes);
         let ends = entries.map(|entry| self.entries.get(entry.wrapping_sub(1) as usize).map_or(0, |entry| entry.end));
-        let bytes = ends.map(|end| self.text.as_bytes().get(end as usize).copied());
-        std::hint::black_box(bytes);
+        std::hint::black_box(ends.map(|end| self.text.as_bytes().get(end as usize).copied()));
     }
 
     pub(crate) fn token_to_id(&self, token: &str) -> Option<u32> {

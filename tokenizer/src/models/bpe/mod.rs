@@ -8,6 +8,7 @@ mod merge_list;
 mod merge_table;
 mod merging;
 
+use std::num::NonZeroUsize;
 use std::ops::Range;
 
 pub(crate) use byte_merges::ByteMerges;
@@ -17,7 +18,7 @@ pub(crate) use merging::Scratch;
 use merging::Symbol;
 
 use super::TokenSink;
-use super::vocabulary::{PrefixHash, Vocabulary};
+use super::vocabulary::{PrefixHash, TOGETHER, Vocabulary};
 use crate::TokenizerError;
 use crate::byte_alphabet::CHARS;
 
@@ -71,8 +72,34 @@ impl BpeFault {
     }
 }
 
-/// Merges that are looked up together.
-const TOGETHER: usize = 32;
+/// The ids of the tokens of a merge, and of what they become.
+type Ids = (u32, u32, u32);
+
+/// So many merges are worth a second thread.
+const MANY_MERGES: usize = 1 << 14;
+
+/// The ids of all merges, in their order.
+fn resolve(merges: &MergeList, vocabulary: &Vocabulary, prefix_len: usize) -> Result<Vec<Ids>, BpeFault> {
+    let count = merges.len();
+    if u32::try_from(count).is_err() {
+        return Err(BpeFault::TooMany);
+    }
+    let part = |places: Range<usize>| {
+        Resolver { vocabulary, prefix_len, expected: 0..0, whole: Vec::new() }.resolve_all(merges, places)
+    };
+    let threads = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    if threads == 1 || count < MANY_MERGES {
+        return part(0..count);
+    }
+    let (first, second) = std::thread::scope(|scope| {
+        let second = std::thread::Builder::new().spawn_scoped(scope, || part(count / 2..count));
+        (part(0..count / 2), second.ok().and_then(|second| second.join().ok()))
+    });
+    let mut ids = first?;
+    // Where the system gives no thread, this one does all.
+    ids.extend(second.unwrap_or_else(|| part(count / 2..count))?);
+    Ok(ids)
+}
 
 /// Finds the tokens of merges.
 struct Resolver<'a> {
@@ -86,13 +113,30 @@ struct Resolver<'a> {
 }
 
 impl Resolver<'_> {
-    /// The ids of both tokens of a merge, whose hashes the caller has, and of what they become.
+    fn resolve_all(&mut self, merges: &MergeList, places: Range<usize>) -> Result<Vec<Ids>, BpeFault> {
+        let mut ids = Vec::with_capacity(places.len());
+        for first in places.clone().step_by(TOGETHER / 2) {
+            let places = first..places.end.min(first + TOGETHER / 2);
+            let mut hashes = [PrefixHash::EMPTY; TOGETHER];
+            let tokens = merges.iter_from(first).zip(places.clone());
+            for (((left, right), _), hashes) in tokens.zip(hashes.as_chunks_mut().0) {
+                *hashes = [PrefixHash::of(left), PrefixHash::of(right)];
+            }
+            self.vocabulary.fetch(&hashes);
+            for ((merge, place), hashes) in merges.iter_from(first).zip(places).zip(hashes.as_chunks().0) {
+                ids.push(self.resolve(place, merge, *hashes)?);
+            }
+        }
+        Ok(ids)
+    }
+
+    /// The caller has the hashes of both tokens.
     fn resolve(
         &mut self,
         place: usize,
         (left, right): (&[u8], &[u8]),
         hashes: [PrefixHash; 2],
-    ) -> Result<(u32, u32, u32), BpeFault> {
+    ) -> Result<Ids, BpeFault> {
         let vocabulary = self.vocabulary;
         let text = |token: &[u8]| String::from_utf8_lossy(token).into_owned();
         let entry = |hash: PrefixHash, token: &[u8]| {
@@ -142,23 +186,8 @@ impl Bpe {
         let vocabulary = parts.vocabulary;
         let prefix_len = parts.continuing_subword_prefix.len();
         let mut merges = MergeTable::with_capacity(parts.merges.len());
-        let mut resolver = Resolver { vocabulary: &vocabulary, prefix_len, expected: 0..0, whole: Vec::new() };
-        let mut resolved = Vec::with_capacity(TOGETHER);
-        for first in (0..parts.merges.len()).step_by(TOGETHER) {
-            let mut hashes = [PrefixHash::EMPTY; 2 * TOGETHER];
-            for ((left, right), hashes) in parts.merges.iter_from(first).zip(hashes.as_chunks_mut().0) {
-                *hashes = [PrefixHash::of(left), PrefixHash::of(right)];
-            }
-            vocabulary.fetch(&hashes);
-            resolved.clear();
-            let together = parts.merges.iter_from(first).zip(hashes.as_chunks().0);
-            for (place, (merge, hashes)) in (first..).zip(together) {
-                let rank = u32::try_from(place).ok().filter(|&rank| rank < merge_table::NEVER);
-                resolved.push((rank.ok_or(BpeFault::TooMany)?, resolver.resolve(place, merge, *hashes)?));
-            }
-            for &(rank, (left, right, id)) in &resolved {
-                merges.insert(left, right, Merge { rank, id });
-            }
+        for (rank, (left, right, id)) in (0..).zip(resolve(&parts.merges, &vocabulary, prefix_len)?) {
+            merges.insert(left, right, Merge { rank, id });
         }
         let byte_token = |byte: usize| vocabulary.token_to_id(&format!("<0x{byte:02X}>"));
         Ok(Bpe {
