@@ -88,8 +88,8 @@ struct Reader<'a> {
 fn special_bytes(eight: u64) -> u64 {
     const EACH: u64 = 0x0101_0101_0101_0101;
     let below = |eight: u64, limit: u8| eight.wrapping_sub(EACH * u64::from(limit)) & !eight;
-    let quote = below(eight ^ EACH * u64::from(b'"'), 1);
-    let backslash = below(eight ^ EACH * u64::from(b'\\'), 1);
+    let quote = below(eight ^ (EACH * u64::from(b'"')), 1);
+    let backslash = below(eight ^ (EACH * u64::from(b'\\')), 1);
     (quote | backslash | below(eight, 0x20)) & EACH << 7
 }
 

@@ -126,10 +126,10 @@ fn vocabulary(name: &str, bytes: &[u8]) -> Result<Vocabulary, TokenizerError> {
     })?;
     let fault_of_all = |error: VocabularyFault| fault(1, "every token once", format!("{error:?}"));
     let all = |_: usize, _: &str| true;
-    match builder(text, &fault, all)?.build() {
+    match builder(text, fault, all)?.build() {
         Err(VocabularyFault::DuplicateToken(_)) => {
             let last: HashMap<&str, usize> = text.lines().enumerate().map(|(id, token)| (token, id)).collect();
-            builder(text, &fault, |id, token| last.get(token) == Some(&id))?.build().map_err(fault_of_all)
+            builder(text, fault, |id, token| last.get(token) == Some(&id))?.build().map_err(fault_of_all)
         }
         result => result.map_err(fault_of_all),
     }
