@@ -1,12 +1,10 @@
 //! The merges of a BPE model whose file has scores only.
 
-use std::borrow::Cow;
-
 use crate::models::{MergeList, Vocabulary};
 
 /// All ways to make a piece of two others, the piece of the highest score first; of one score, the longer parts first, and
 /// then in the order of the pieces and of their parts.
-pub(super) fn of_scores(vocabulary: &Vocabulary, pieces: &[(Cow<str>, f64)]) -> MergeList {
+pub(super) fn of_scores(vocabulary: &Vocabulary, pieces: &[(String, f64)]) -> MergeList {
     struct Merge<'a> {
         score: f64,
         lengths: (usize, usize),

@@ -10,8 +10,6 @@ mod languages;
 mod merges;
 mod model;
 
-use std::borrow::Cow;
-use std::collections::HashSet;
 use std::path::Path;
 
 use families::{Family, Normalization, Tail, Words};
@@ -138,26 +136,26 @@ impl Assembly<'_> {
     }
 
     /// The pieces in the order of their ids.
-    fn pieces<'b>(&self, spm: &'b SentencePieceModel) -> Vec<(Cow<'b, str>, f64)> {
+    fn pieces(&self, spm: &SentencePieceModel) -> Vec<(String, f64)> {
         let score = |piece: &ModelPiece| {
             let lowered = self.family.lowers_numbers && ends_in_number_and_comma(&piece.text);
             f64::from(piece.score) - if lowered { 100.0 } else { 0.0 }
         };
-        let own = spm.pieces.iter().skip(self.family.dropped).map(|piece| (Cow::from(&piece.text), score(piece)));
-        let zero = |piece: Cow<'static, str>| (piece, 0.0);
-        let head = self.family.head.iter().map(|&(piece, score)| (Cow::from(piece), score));
-        let unused = (2..self.family.unused_until).map(|number| (format!("<unk_{number}>").into(), -100.0));
-        let mut pieces: Vec<(Cow<str>, f64)> = head.chain(unused).chain(own).collect();
+        let own = spm.pieces.iter().skip(self.family.dropped).map(|piece| (piece.text.clone(), score(piece)));
+        let zero = |piece: String| (piece, 0.0);
+        let head = self.family.head.iter().map(|&(piece, score)| (piece.to_owned(), score));
+        let unused = (2..self.family.unused_until).map(|number| (format!("<unk_{number}>"), -100.0));
+        let mut pieces: Vec<(String, f64)> = head.chain(unused).chain(own).collect();
         match self.family.tail {
             Tail::None => {}
-            Tail::Mask => pieces.push(zero("<mask>".into())),
+            Tail::Mask => pieces.push(zero("<mask>".to_owned())),
             Tail::ExtraIds => {
                 let extra = self.side_files.extra_ids.unwrap_or(100);
-                pieces.extend((0..extra).rev().map(|number| zero(format!("<extra_id_{number}>").into())));
+                pieces.extend((0..extra).rev().map(|number| zero(format!("<extra_id_{number}>"))));
             }
             Tail::Languages { count } => {
-                pieces.extend(languages::MBART50.split(' ').take(count).map(|language| zero(language.into())));
-                pieces.push(zero("<mask>".into()));
+                pieces.extend(languages::MBART50.split(' ').take(count).map(|language| zero(language.to_owned())));
+                pieces.push(zero("<mask>".to_owned()));
             }
         }
         pieces
@@ -168,7 +166,7 @@ impl Assembly<'_> {
         self.family.unk_id.or_else(own)
     }
 
-    fn model(&self, spm: &SentencePieceModel, pieces: &[(Cow<str>, f64)]) -> Result<Model, TokenizerError> {
+    fn model(&self, spm: &SentencePieceModel, pieces: &[(String, f64)]) -> Result<Model, TokenizerError> {
         let mut builder = VocabularyBuilder::default();
         for ((piece, _), id) in pieces.iter().zip(0..) {
             let too_large = |_| self.invalid("pieces", "less than 4 GiB of pieces", "more");
@@ -300,9 +298,8 @@ impl Assembly<'_> {
     ) -> Result<AddedVocabulary, TokenizerError> {
         let vocabulary = model.vocabulary();
         let mut listed: Vec<AddedToken> = Vec::new();
-        let mut contents = HashSet::new();
-        let mut add = |content: &str, special: bool, listed: &mut Vec<AddedToken>| {
-            if !contents.insert(content.to_owned()) {
+        let add = |content: &str, special: bool, listed: &mut Vec<AddedToken>| {
+            if listed.iter().any(|token| token.content == content) {
                 return;
             }
             let token = AddedToken {
@@ -316,14 +313,11 @@ impl Assembly<'_> {
             };
             listed.push(token);
         };
-        for piece in &spm.pieces {
-            let special = match piece.kind {
-                PieceKind::Control => true,
-                PieceKind::UserDefined => false,
-                _ => continue,
-            };
-            if vocabulary.token_to_id(&piece.text).is_some() {
-                add(&piece.text, special, &mut listed);
+        for piece in spm.pieces.iter().filter(|piece| vocabulary.token_to_id(&piece.text).is_some()) {
+            match piece.kind {
+                PieceKind::Control => add(&piece.text, true, &mut listed),
+                PieceKind::UserDefined => add(&piece.text, false, &mut listed),
+                _ => {}
             }
         }
         listed.sort_by_key(|token| vocabulary.token_to_id(&token.content));
@@ -340,14 +334,16 @@ impl Assembly<'_> {
             Tail::None | Tail::Mask => {}
         }
         let further = self.side_files.added_tokens.iter();
-        let theirs: HashSet<&str> = further.clone().map(|token| token.content.as_str()).collect();
+        let is_listed = |content: &str| further.clone().any(|token| token.content == content);
         let languages = self.family.languages_beyond.split(' ').filter(|language| !language.is_empty());
         let beyond = languages.chain(names.mask.as_deref()).chain(self.family.beyond.iter().copied());
-        for token in beyond.filter(|token| !theirs.contains(token)) {
+        for token in beyond.filter(|token| !is_listed(token)) {
             add(token, true, &mut listed);
         }
         // The side files know the properties best, and say the ids of what they add.
-        listed.retain(|ours| !theirs.contains(ours.content.as_str()));
+        for token in further.clone() {
+            listed.retain(|other| other.content != token.content);
+        }
         let known = listed.iter().filter_map(|token| vocabulary.token_to_id(&token.content));
         let mut next = vocabulary.len() as u32;
         let mut known: Vec<u32> = known.collect();
