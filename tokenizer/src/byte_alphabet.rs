@@ -53,11 +53,6 @@ pub(crate) fn byte(c: char) -> Option<u8> {
     BYTES.get(c as usize).copied().flatten()
 }
 
-/// The bytes that a token stands for, where all its characters are of the alphabet.
-pub(crate) fn bytes_of(token: &str) -> Option<Vec<u8>> {
-    token.chars().map(byte).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -28,8 +28,8 @@ const MAX_UNITS: usize = 1 << 24;
 /// Blocks that still take nodes.
 const OPEN_BLOCKS: usize = 8;
 
-/// A block that had no place for so many nodes takes no more, which keeps building linear.
-const MAX_REFUSALS: u32 = 16;
+/// A block that had no place for so many nodes takes no more, and one that had none for a single child is full: so building is linear.
+const MAX_REFUSALS: u32 = 64;
 
 /// A trie of byte strings with a value each.
 #[derive(Debug)]
@@ -40,8 +40,10 @@ pub(crate) struct DoubleArray {
 /// Why a trie can't be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum DoubleArrayFault {
-    /// The key at this place is not greater than the one before it, or empty.
-    Unsorted { place: usize },
+    /// The key at this place is empty.
+    Empty { place: usize },
+    /// The key at this place is the same as another.
+    Repeated { place: usize },
     /// The value of the key at this place is `u32::MAX`, which stands for none.
     Value { place: usize },
     /// There are too many nodes.
@@ -49,12 +51,11 @@ pub(crate) enum DoubleArrayFault {
 }
 
 impl DoubleArray {
-    /// Takes distinct keys, none of them empty, in ascending order of their bytes, with a value each that is not
-    /// `u32::MAX`.
+    /// Takes distinct keys, none of them empty, in any order, with a value each that is not `u32::MAX`.
     pub(crate) fn build<K: AsRef<[u8]>>(keys: &[(K, u32)]) -> Result<Self, DoubleArrayFault> {
-        let nodes = nodes(keys)?;
-        let mut builder = Builder::default();
-        builder.insert(&nodes)?;
+        let sorted = SortedKeys::new(keys)?;
+        let mut builder = Builder::new(sorted.nodes());
+        builder.insert(&sorted)?;
         Ok(DoubleArray { units: builder.finish() })
     }
 
@@ -136,55 +137,103 @@ impl Cursor<'_> {
     }
 }
 
-/// A node on its way into the array. Nodes are in the order of a walk that goes down before it goes on, so the first
-/// child of a node is the node after it.
-struct Node {
-    /// The next child of the same parent; 0 where there is none.
-    sibling: u32,
-    value: u32,
-    label: u8,
-    has_children: bool,
+/// Bytes of a key that are compared, and looked at, without going to the key itself: few pieces of a vocabulary have more.
+const FIRST: usize = 16;
+
+/// The first bytes of a key, the first the highest, with zeros after the last.
+fn first_bytes(key: &[u8]) -> u128 {
+    let mut bytes = [0; FIRST];
+    let len = key.len().min(FIRST);
+    bytes[..len].copy_from_slice(&key[..len]);
+    u128::from_be_bytes(bytes)
 }
 
-/// The trie of the keys, the root first.
-fn nodes<K: AsRef<[u8]>>(keys: &[(K, u32)]) -> Result<Vec<Node>, DoubleArrayFault> {
-    let node = |label| Node { sibling: 0, value: NO_VALUE, label, has_children: false };
-    let mut nodes = vec![node(0)];
-    // The nodes of the key before, but the root.
-    let mut path: Vec<u32> = Vec::new();
-    let mut before: &[u8] = &[];
-    for (place, (key, value)) in keys.iter().enumerate() {
-        let key = key.as_ref();
-        let shared = before.iter().zip(key).take_while(|(before, byte)| before == byte).count();
-        let in_order = match (before.get(shared), key.get(shared)) {
-            (Some(before), Some(byte)) => before < byte,
-            (_, byte) => byte.is_some(),
-        };
-        if !in_order {
-            return Err(DoubleArrayFault::Unsorted { place });
+/// A key among the others.
+#[derive(Clone, Copy)]
+struct SortedKey {
+    first: u128,
+    place: u32,
+    len: u32,
+    value: u32,
+    /// How many bytes it begins with as the one before does.
+    shared: u32,
+}
+
+/// Keys in ascending order of their bytes.
+struct SortedKeys<'a, K> {
+    keys: &'a [(K, u32)],
+    order: Vec<SortedKey>,
+    /// `shared` of each key, or 255 where it is greater: what the search for children goes through.
+    shared: Vec<u8>,
+}
+
+impl<'a, K: AsRef<[u8]>> SortedKeys<'a, K> {
+    fn new(keys: &'a [(K, u32)]) -> Result<Self, DoubleArrayFault> {
+        let mut order = Vec::with_capacity(keys.len());
+        for (place, (key, value)) in keys.iter().enumerate() {
+            let key = key.as_ref();
+            if key.is_empty() {
+                return Err(DoubleArrayFault::Empty { place });
+            }
+            if *value == NO_VALUE {
+                return Err(DoubleArrayFault::Value { place });
+            }
+            // Each key has a node of its own, and one for each byte.
+            if place >= MAX_UNITS || key.len() > MAX_UNITS {
+                return Err(DoubleArrayFault::TooLarge);
+            }
+            let (first, place, len) = (first_bytes(key), place as u32, key.len() as u32);
+            order.push(SortedKey { first, place, len, value: *value, shared: 0 });
         }
-        if *value == NO_VALUE {
-            return Err(DoubleArrayFault::Value { place });
+        let key = |place: u32| -> &'a [u8] { keys[place as usize].0.as_ref() };
+        order.sort_unstable_by(|a, b| a.first.cmp(&b.first).then_with(|| key(a.place).cmp(key(b.place))));
+        let mut before = SortedKey { first: 0, place: 0, len: 0, value: 0, shared: 0 };
+        for sorted in &mut order {
+            let mut shared = (before.first ^ sorted.first).leading_zeros() / 8;
+            shared = shared.min(sorted.len).min(before.len);
+            if shared == FIRST as u32 {
+                let rest = key(before.place)[FIRST..].iter().zip(&key(sorted.place)[FIRST..]);
+                shared += rest.take_while(|(before, byte)| before == byte).count() as u32;
+            }
+            // The one before is no greater, so it is the same where it shares all.
+            if shared == sorted.len {
+                return Err(DoubleArrayFault::Repeated { place: sorted.place as usize });
+            }
+            sorted.shared = shared;
+            before = *sorted;
         }
-        if nodes.len() + key.len() > MAX_UNITS {
-            return Err(DoubleArrayFault::TooLarge);
-        }
-        if let Some(&elder) = path.get(shared) {
-            nodes[elder as usize].sibling = nodes.len() as u32;
-        }
-        path.truncate(shared);
-        for &byte in &key[shared..] {
-            let parent = path.last().map_or(0, |&parent| parent as usize);
-            nodes[parent].has_children = true;
-            path.push(nodes.len() as u32);
-            nodes.push(node(byte));
-        }
-        if let Some(last) = nodes.last_mut() {
-            last.value = *value;
-        }
-        before = key;
+        let shared = order.iter().map(|key| key.shared.min(255) as u8).collect();
+        Ok(SortedKeys { keys, order, shared })
     }
-    Ok(nodes)
+
+    /// Which of the keys `start..end`, which share `depth` bytes, have another byte after these than the one before.
+    fn changes(&self, start: usize, end: usize, depth: u32) -> impl Iterator<Item = (usize, &SortedKey)> {
+        let capped = depth.min(255) as u8;
+        let near = self.shared[start..end].iter().zip(start..).filter(move |&(&shared, _)| shared == capped);
+        near.map(move |(_, place)| (place, &self.order[place])).filter(move |(_, key)| key.shared == depth)
+    }
+
+    /// How many nodes the trie has.
+    fn nodes(&self) -> usize {
+        self.order.iter().fold(1, |nodes: usize, key| nodes.saturating_add((key.len - key.shared) as usize))
+    }
+
+    /// Byte `at` of a key that is longer.
+    #[inline]
+    fn byte(&self, key: &SortedKey, at: usize) -> u8 {
+        match at {
+            ..FIRST => (key.first >> (8 * (FIRST - 1 - at))) as u8,
+            _ => self.keys[key.place as usize].0.as_ref()[at],
+        }
+    }
+}
+
+/// A node on its way into the array: the keys `start..end`, in their order, which share `depth` bytes.
+struct Node {
+    unit: u32,
+    start: u32,
+    end: u32,
+    depth: u32,
 }
 
 /// A set of bytes.
@@ -238,10 +287,13 @@ impl ByteSet {
             0x0000_FFFF_0000_FFFF,
             0x0000_0000_FFFF_FFFF,
         ];
-        let mut words: [u64; 4] = std::array::from_fn(|at| self.0[at ^ usize::from(label >> 6)]);
-        for (bit, low) in LOW.into_iter().enumerate() {
-            if label >> bit & 1 != 0 {
-                words = words.map(|word| (word & low) << (1 << bit) | word >> (1 << bit) & low);
+        let mut words = self.0;
+        for (at, word) in words.iter_mut().enumerate() {
+            *word = self.0[at ^ usize::from(label >> 6)];
+            for (bit, low) in LOW.iter().enumerate() {
+                if label >> bit & 1 != 0 {
+                    *word = (*word & low) << (1 << bit) | *word >> (1 << bit) & low;
+                }
             }
         }
         ByteSet(words)
@@ -257,13 +309,28 @@ struct Block {
 }
 
 impl Block {
-    /// A base, within the block, whose children for all labels are free.
+    /// A base, within the block, whose children for all labels, of which there is one at least, are free.
     #[inline]
     fn base_for(&self, labels: &[u8]) -> Option<u8> {
-        let free = self.units.complement();
-        if let [label] = labels {
-            return free.iter().map(|unit| unit ^ label).find(|&base| !self.bases.contains(base));
+        if labels.len() > FEW_LABELS {
+            return self.base_for_many(labels);
         }
+        let (&label, others) = labels.split_first()?;
+        for (word, taken) in self.units.0.iter().enumerate() {
+            let mut free = !taken;
+            while free != 0 {
+                let base = ((word * 64) as u8 | free.trailing_zeros() as u8) ^ label;
+                if !self.bases.contains(base) && !others.iter().any(|label| self.units.contains(base ^ label)) {
+                    return Some(base);
+                }
+                free &= free - 1;
+            }
+        }
+        None
+    }
+
+    fn base_for_many(&self, labels: &[u8]) -> Option<u8> {
+        let free = self.units.complement();
         let mut bases = self.bases.complement();
         for &label in labels {
             bases = bases.and(&free.exclusive_or(label));
@@ -275,6 +342,9 @@ impl Block {
     }
 }
 
+/// For so many labels, trying the free units one by one is faster than trying all bases at once.
+const FEW_LABELS: usize = 4;
+
 struct Builder {
     units: Vec<Unit>,
     blocks: Vec<Block>,
@@ -282,34 +352,49 @@ struct Builder {
     open: VecDeque<usize>,
 }
 
-impl Default for Builder {
-    /// The block of the root, which takes nothing else.
-    fn default() -> Self {
-        let no_child = |at: u8| Unit::new(0, !at, NO_VALUE);
-        Builder { units: (0..=u8::MAX).map(no_child).collect(), blocks: vec![Block::default()], open: VecDeque::new() }
-    }
-}
-
 impl Builder {
-    fn insert(&mut self, nodes: &[Node]) -> Result<(), DoubleArrayFault> {
-        let mut unit_of = vec![ROOT; nodes.len()];
+    /// Begins with the block of the root, which takes nothing else.
+    fn new(nodes: usize) -> Self {
+        let mut units = Vec::with_capacity(nodes.min(MAX_UNITS).saturating_add(2 * BLOCK));
+        units.extend((0..=u8::MAX).map(|at| Unit::new(0, !at, NO_VALUE)));
+        Builder { units, blocks: vec![Block::default()], open: VecDeque::new() }
+    }
+
+    fn insert<K: AsRef<[u8]>>(&mut self, keys: &SortedKeys<K>) -> Result<(), DoubleArrayFault> {
         let mut labels = Vec::with_capacity(BLOCK);
-        for (parent, node) in nodes.iter().enumerate().filter(|(_, node)| node.has_children) {
-            let children = std::iter::successors(Some(parent + 1), |&child| match nodes[child].sibling {
-                0 => None,
-                sibling => Some(sibling as usize),
-            });
+        let mut starts = Vec::with_capacity(BLOCK + 1);
+        // Going down before going on, so that what is walked together lies together.
+        let mut nodes = vec![Node { unit: ROOT, start: 0, end: keys.order.len() as u32, depth: 0 }];
+        while let Some(Node { unit, mut start, end, depth }) = nodes.pop() {
+            let mut value = NO_VALUE;
+            // A key that ends here comes before those that go on.
+            if let Some(key) = keys.order[start as usize..end as usize].first().filter(|key| key.len == depth) {
+                value = key.value;
+                start += 1;
+            }
+            let Some(first) = keys.order[start as usize..end as usize].first() else {
+                let unit = &mut self.units[unit as usize];
+                *unit = Unit::new(0, unit.label(), value);
+                continue;
+            };
             labels.clear();
-            labels.extend(children.clone().map(|child| nodes[child].label));
+            starts.clear();
+            labels.push(keys.byte(first, depth as usize));
+            starts.push(start);
+            for (place, key) in keys.changes(start as usize + 1, end as usize, depth) {
+                labels.push(keys.byte(key, depth as usize));
+                starts.push(place as u32);
+            }
+            starts.push(end);
             let base = self.place(&labels)?;
-            let unit = &mut self.units[unit_of[parent] as usize];
-            *unit = Unit::new(base, unit.label(), node.value);
-            for child in children {
-                let Node { label, value, .. } = nodes[child];
+            let unit = &mut self.units[unit as usize];
+            *unit = Unit::new(base, unit.label(), value);
+            let block = &mut self.blocks[base as usize / BLOCK];
+            for (&label, between) in labels.iter().zip(starts.windows(2)).rev() {
                 let unit = base ^ u32::from(label);
-                self.blocks[unit as usize / BLOCK].units.insert(unit as u8);
-                self.units[unit as usize] = Unit::new(0, label, value);
-                unit_of[child] = unit;
+                block.units.insert(unit as u8);
+                self.units[unit as usize] = Unit::new(0, label, NO_VALUE);
+                nodes.push(Node { unit, start: between[0], end: between[1], depth: depth + 1 });
             }
         }
         Ok(())
@@ -317,16 +402,20 @@ impl Builder {
 
     /// A base for a node with these labels.
     fn place(&mut self, labels: &[u8]) -> Result<u32, DoubleArrayFault> {
-        for &block in &self.open {
+        let mut at = 0;
+        while let Some(&block) = self.open.get(at) {
             let state = &mut self.blocks[block];
             if let Some(base) = state.base_for(labels) {
                 state.bases.insert(base);
                 return Ok((block * BLOCK) as u32 | u32::from(base));
             }
             state.refusals += 1;
+            if labels.len() == 1 || state.refusals >= MAX_REFUSALS {
+                self.open.remove(at);
+            } else {
+                at += 1;
+            }
         }
-        let blocks = &self.blocks;
-        self.open.retain(|&block| blocks[block].refusals < MAX_REFUSALS);
         if self.open.len() >= OPEN_BLOCKS {
             self.open.pop_front();
         }
@@ -366,8 +455,10 @@ mod tests {
     use super::*;
 
     fn trie(keys: &BTreeMap<Vec<u8>, u32>) -> DoubleArray {
-        let keys: Vec<(&[u8], u32)> = keys.iter().map(|(key, &value)| (key.as_slice(), value)).collect();
-        DoubleArray::build(&keys).expect("sorted keys")
+        let mut keys: Vec<(&[u8], u32)> = keys.iter().map(|(key, &value)| (key.as_slice(), value)).collect();
+        // In no order.
+        keys.sort_by_key(|&(_, value)| value.wrapping_mul(0x9E37_79B9));
+        DoubleArray::build(&keys).expect("distinct keys")
     }
 
     fn assert_equal_to_the_map(keys: &BTreeMap<Vec<u8>, u32>, texts: &[Vec<u8>]) {
@@ -384,7 +475,7 @@ mod tests {
 
         #[test]
         fn it_holds_what_a_map_holds(
-            keys in prop::collection::btree_map("[ab]{1,6}|[a-e\u{0}é]{1,3}".prop_map(String::into_bytes), 0..u32::MAX, 0..80),
+            keys in prop::collection::btree_map("[ab]{1,6}|[ab]{14,18}|[a-e\u{0}é]{1,3}|b{15}[a\u{0}]{0,4}".prop_map(String::into_bytes), 0..u32::MAX, 0..80),
             texts in prop::collection::vec(prop::collection::vec(prop_oneof![0u8..3, 97u8..100, any::<u8>()], 0..6), 0..20),
         ) {
             assert_equal_to_the_map(&keys, &texts);
@@ -417,12 +508,13 @@ mod tests {
     }
 
     #[test]
-    fn keys_out_of_order_are_refused() {
-        let place = |keys: &[(&str, u32)]| DoubleArray::build(keys).expect_err("a fault");
-        assert_eq!(place(&[("b", 0), ("a", 1)]), DoubleArrayFault::Unsorted { place: 1 });
-        assert_eq!(place(&[("a", 0), ("a", 1)]), DoubleArrayFault::Unsorted { place: 1 });
-        assert_eq!(place(&[("", 0)]), DoubleArrayFault::Unsorted { place: 0 });
-        assert_eq!(place(&[("a", u32::MAX)]), DoubleArrayFault::Value { place: 0 });
+    fn empty_and_equal_keys_are_refused() {
+        let fault = |keys: &[(&str, u32)]| DoubleArray::build(keys).expect_err("a fault");
+        let repeated = |keys| matches!(fault(keys), DoubleArrayFault::Repeated { place: 0 | 2 });
+        assert!(repeated(&[("a", 0), ("b", 1), ("a", 1)]));
+        assert!(repeated(&[("0123456789abcdefgh", 0), ("0123456789abcdefg", 1), ("0123456789abcdefgh", 1)]));
+        assert_eq!(fault(&[("", 0)]), DoubleArrayFault::Empty { place: 0 });
+        assert_eq!(fault(&[("a", u32::MAX)]), DoubleArrayFault::Value { place: 0 });
     }
 
     #[test]

@@ -88,7 +88,7 @@ impl Tokenizer {
     /// # Errors
     /// As [`from_folder`](Self::from_folder).
     pub fn from_json(name: &str, bytes: &[u8]) -> Result<Self, TokenizerError> {
-        formats::tokenizer_json::parse(name, bytes, Default::default())
+        formats::tokenizer_json::parse(name, bytes, &Default::default())
     }
 
     /// Reads a `vocab.txt` that is already in memory as an uncased BERT vocabulary: one token a line, its id the

@@ -307,3 +307,44 @@ fn faults_of_the_two_files_name_them() {
     let error = Folder::new("alone", &[("merges.txt", "a b\n")]).load().expect_err("no vocabulary").to_string();
     assert!(error.contains("vocab.json"), "{error}");
 }
+
+/// The characters that stand for bytes.
+fn alphabet() -> impl Iterator<Item = char> {
+    let stands_for_itself = |byte: &u8| matches!(byte, b'!'..=b'~' | 0xA1..=0xAC | 0xAE..=0xFF);
+    let others = (0..=255).filter(move |byte| !stands_for_itself(byte)).count() as u32;
+    (0..=255).filter(stands_for_itself).map(char::from).chain((0x100..0x100 + others).filter_map(char::from_u32))
+}
+
+#[test]
+fn a_token_that_merging_does_not_give_is_given_only_where_merges_are_ignored() {
+    let longer = "abcabcabcabcabcabcabc";
+    let tokens = alphabet().map(String::from).chain(["ab", "abc", "Ġabc", longer].map(str::to_owned));
+    let vocabulary: serde_json::Map<String, Value> = tokens.zip(0..).map(|(token, id)| (token, json!(id))).collect();
+    let [ab, abc, space_abc, longer_id] = ["ab", "abc", "Ġabc", longer].map(|token| vocabulary[token].clone());
+    let c = vocabulary["c"].clone();
+    for ignores in [false, true] {
+        let tokenizer = load(&json!({
+            "version": "1.0",
+            "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true},
+            "model": {"type": "BPE", "vocab": &vocabulary, "merges": ["a b"], "ignore_merges": ignores},
+        }));
+        let tokenizer = tokenizer.expect("a tokenizer");
+        let in_parts = [&ab, &c].repeat(7);
+        let cases = [
+            ("ab", vec![&ab], vec![&ab]),
+            ("abc", vec![&ab, &c], vec![&abc]),
+            (" abc", [&[&vocabulary["Ġ"]][..], &[&ab, &c]].concat(), vec![&space_abc]),
+            (longer, in_parts, vec![&longer_id]),
+        ];
+        // Whether a token is whole is found out the first time.
+        for _ in 0..3 {
+            for (text, merged, ignored) in &cases {
+                let mut ids = Vec::new();
+                std::thread::scope(|scope| {
+                    scope.spawn(|| tokenizer.encode_ids(text, None, &mut ids).expect("ids"));
+                });
+                assert_eq!(json!(ids), json!(if ignores { ignored } else { merged }), "{text:?}");
+            }
+        }
+    }
+}

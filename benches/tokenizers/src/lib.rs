@@ -3,6 +3,10 @@
 //!     worker-NAME TOKENIZER DOCUMENTS THREADS PASSES
 //!
 //! Loading and reading are not timed. The first pass begins with whatever caches there are empty, the others with them warm.
+//!
+//!     worker-NAME load TOKENIZER REPEATS
+//!
+//! times loading alone, again and again.
 
 use std::path::Path;
 use std::time::Instant;
@@ -83,11 +87,25 @@ fn hash(ids: &Ids) -> (usize, u64) {
     ids.iter().fold((0, 0xcbf2_9ce4_8422_2325), step)
 }
 
+fn time_loading<E: Engine>(tokenizer: &str, repeats: usize) -> Result<()> {
+    let mut seconds = Vec::new();
+    for _ in 0..repeats {
+        let begin = Instant::now();
+        let engine = E::load(Path::new(tokenizer))?;
+        seconds.push(begin.elapsed().as_secs_f64());
+        drop(engine);
+    }
+    println!("{}", serde_json::json!({"seconds": seconds}));
+    Ok(())
+}
+
 /// Does what the arguments say.
 pub fn serve<E: Engine>() -> Result<()> {
     let arguments: Vec<String> = std::env::args().collect();
-    let [_, tokenizer, file, threads, passes] = &arguments[..] else {
-        return Err("expected TOKENIZER DOCUMENTS THREADS PASSES".into());
+    let (tokenizer, file, threads, passes) = match &arguments[..] {
+        [_, command, tokenizer, repeats] if command == "load" => return time_loading::<E>(tokenizer, repeats.parse()?),
+        [_, tokenizer, file, threads, passes] => (tokenizer, file, threads, passes),
+        _ => return Err("expected TOKENIZER DOCUMENTS THREADS PASSES, or load TOKENIZER REPEATS".into()),
     };
     let (threads, passes): (usize, usize) = (threads.parse()?, passes.parse()?);
     let texts = documents(file)?;

@@ -10,7 +10,7 @@ pub(crate) fn load(folder: &Path) -> Result<Tokenizer, TokenizerError> {
     let side_files = SideFiles::read(folder)?;
     let path = folder.join("tokenizer.json");
     if let Some(bytes) = read_if_there(&path)? {
-        return tokenizer_json::parse(&path.display().to_string(), &bytes, side_files);
+        return tokenizer_json::parse(&path.display().to_string(), &bytes, &side_files);
     }
     if byt5::is_meant(&side_files) {
         return byt5::load(folder, side_files);

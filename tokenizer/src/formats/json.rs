@@ -37,6 +37,10 @@ impl<'a> JsonFile<'a> {
         Ok(JsonFile { name, text })
     }
 
+    pub(super) fn of_text(name: &'a str, text: &'a str) -> Self {
+        JsonFile { name, text }
+    }
+
     /// Reads the whole file.
     pub(super) fn root<T: Deserialize<'a>>(&self) -> Result<T, TokenizerError> {
         serde_json::from_str(self.text).map_err(|error| self.locate(error, 0, "$"))

@@ -5,6 +5,7 @@ mod byt5;
 pub(crate) mod folder;
 mod json;
 mod merges;
+mod outline;
 mod protobuf;
 pub(crate) mod sentencepiece;
 mod side_files;

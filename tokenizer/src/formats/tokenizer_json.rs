@@ -15,6 +15,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::json::JsonFile;
+use super::outline::{Large, Outline};
 use super::side_files::SideFiles;
 use crate::pipeline::Pipeline;
 use crate::special_tokens::SpecialNames;
@@ -46,14 +47,24 @@ struct Root<'a> {
     model: Option<&'a RawValue>,
 }
 
-pub(crate) fn parse(name: &str, bytes: &[u8], side_files: SideFiles) -> Result<Tokenizer, TokenizerError> {
-    let file = &JsonFile::new(name, bytes)?;
+pub(crate) fn parse(name: &str, bytes: &[u8], side_files: &SideFiles) -> Result<Tokenizer, TokenizerError> {
+    if let Some(Outline { text, large }) = Outline::read(bytes)
+        && let Ok(tokenizer) = assemble(&JsonFile::of_text(name, &text), large, side_files)
+    {
+        return Ok(tokenizer);
+    }
+    // What is wrong, and where, is said of the file as it is.
+    assemble(&JsonFile::new(name, bytes)?, Large::default(), side_files)
+}
+
+/// `large` has what the file lacks.
+fn assemble(file: &JsonFile, large: Large, side_files: &SideFiles) -> Result<Tokenizer, TokenizerError> {
     let root: Root = file.root()?;
     if let Some(version) = root.version.filter(|version| version != "1.0") {
         return Err(file.invalid("$.version", "\"1.0\"", format!("{version:?}")));
     }
     let raw = root.model.ok_or_else(|| file.invalid("$.model", "a model", "none"))?;
-    let model = model::parse(file, raw)?;
+    let model = model::parse(file, raw, large)?;
     let normalizer = root.normalizer.map(|raw| normalizer::parse(file, raw, "$.normalizer", 0)).transpose()?;
     let pre_tokenizer =
         root.pre_tokenizer.map(|raw| pre_tokenizer::parse(file, raw, "$.pre_tokenizer", 0)).transpose()?;

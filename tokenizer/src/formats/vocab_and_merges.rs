@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use super::json::JsonFile;
+use super::outline;
 use super::read;
 use super::side_files::{SideFiles, model_type};
 use super::vocabulary_map::VocabularyMap;
@@ -119,7 +120,10 @@ pub(super) fn load(folder: &Path, merges: &[u8], side_files: SideFiles) -> Resul
         expected: expected.to_owned(),
         found,
     };
-    let VocabularyMap(builder) = JsonFile::new(&vocab_path, &vocab)?.root()?;
+    let builder = match outline::vocabulary(&vocab) {
+        Some(builder) => builder,
+        None => JsonFile::new(&vocab_path, &vocab)?.root::<VocabularyMap>()?.0,
+    };
     let vocabulary = builder.build();
     let vocabulary =
         vocabulary.map_err(|fault| invalid(&vocab_path, "$", "every token and every id once", format!("{fault:?}")))?;

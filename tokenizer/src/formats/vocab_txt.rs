@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::side_files::SideFiles;
 use crate::added_vocabulary::{AddedVocabulary, ListedIds};
 use crate::decoders::{Decoder, WordPieceDecoder};
-use crate::models::vocabulary::VocabularyBuilder;
+use crate::models::vocabulary::{VocabularyBuilder, VocabularyFault};
 use crate::models::{Model, Vocabulary, WordPiece, WordPieceParts};
 use crate::normalizers::{BertNormalizer, Normalizer};
 use crate::pipeline::Pipeline;
@@ -106,14 +106,27 @@ fn vocabulary(name: &str, bytes: &[u8]) -> Result<Vocabulary, TokenizerError> {
         let byte = bytes.get(error.valid_up_to()).copied().unwrap_or_default();
         fault(line, "UTF-8", format!("the byte 0x{byte:02X}, which is not"))
     })?;
-    let last: HashMap<&str, usize> = text.lines().enumerate().map(|(id, token)| (token, id)).collect();
-    let mut builder = VocabularyBuilder::default();
-    for (id, token) in text.lines().enumerate() {
-        if last.get(token) != Some(&id) {
-            continue;
+    let fault_of_all = |error: VocabularyFault| fault(1, "every token once", format!("{error:?}"));
+    let all = |_: usize, _: &str| true;
+    match builder(text, fault, all)?.build() {
+        Err(VocabularyFault::DuplicateToken(_)) => {
+            let last: HashMap<&str, usize> = text.lines().enumerate().map(|(id, token)| (token, id)).collect();
+            builder(text, fault, |id, token| last.get(token) == Some(&id))?.build().map_err(fault_of_all)
         }
+        result => result.map_err(fault_of_all),
+    }
+}
+
+/// The lines that `keeps` accepts by their number and text.
+fn builder(
+    text: &str,
+    fault: impl Fn(usize, &str, String) -> TokenizerError,
+    keeps: impl Fn(usize, &str) -> bool,
+) -> Result<VocabularyBuilder, TokenizerError> {
+    let mut builder = VocabularyBuilder::default();
+    for (id, token) in text.lines().enumerate().filter(|&(id, token)| keeps(id, token)) {
         let id = u32::try_from(id).map_err(|_| fault(id + 1, "fewer than 2^32 lines", "more".to_owned()))?;
         builder.push(token, id).map_err(|_| fault(id as usize + 1, "less than 4 GiB of tokens", "more".to_owned()))?;
     }
-    builder.build().map_err(|error| fault(1, "every token once", format!("{error:?}")))
+    Ok(builder)
 }

@@ -98,7 +98,7 @@ impl<'de> Visitor<'de> for AppendPiece<'_> {
 }
 
 /// Appends a string to one that is there.
-struct AppendTo<'a>(&'a mut String);
+struct AppendTo<'a>(&'a mut Vec<u8>);
 
 impl<'de> DeserializeSeed<'de> for AppendTo<'_> {
     type Value = ();
@@ -116,7 +116,7 @@ impl Visitor<'_> for AppendTo<'_> {
     }
 
     fn visit_str<E: Error>(self, token: &str) -> Result<(), E> {
-        self.0.push_str(token);
+        self.0.extend_from_slice(token.as_bytes());
         Ok(())
     }
 }

@@ -157,12 +157,11 @@ impl Unigram {
         if unk_id.is_some_and(|id| id as usize >= pieces) {
             return Err(UnigramFault::UnkId { pieces });
         }
-        let mut keys: Vec<(&[u8], u32)> = vocabulary
+        let keys: Vec<(&[u8], u32)> = vocabulary
             .entries()
-            .map(|entry| (vocabulary.text_of(entry).as_bytes(), vocabulary.id_of(entry)))
+            .map(|entry| (vocabulary.bytes_of(entry), vocabulary.id_of(entry)))
             .filter(|(piece, _)| !piece.is_empty())
             .collect();
-        keys.sort_unstable();
         let trie = DoubleArray::build(&keys).map_err(UnigramFault::Trie)?;
         let least = scores.iter().copied().fold(f64::INFINITY, f64::min);
         let byte_ids = byte_fallback

@@ -28,6 +28,9 @@ impl PrefixHash {
 
 const EMPTY_SLOT: u32 = u32::MAX;
 
+/// Tokens whose slots are fetched together.
+pub(crate) const TOGETHER: usize = 64;
+
 /// A hash table from byte strings, which its owner keeps, to entry numbers.
 #[derive(Debug, Default)]
 pub(crate) struct PieceTable {
@@ -60,13 +63,32 @@ impl PieceTable {
         }
     }
 
+    /// Has the processor fetch the slots of all these hashes together: in a large table, one after the other would wait for memory. What
+    /// is found there may be the entries that are looked for.
+    #[inline]
+    fn fetch<const N: usize>(&self, hashes: &[PrefixHash; N]) -> [u32; N] {
+        let first = |hash: PrefixHash| self.slots.get(hash.mixed() as usize & self.mask);
+        std::hint::black_box(hashes.map(|hash| first(hash).map_or(EMPTY_SLOT, |&(_, entry)| entry)))
+    }
+
     /// The caller has made sure that no equal entry is in, and made room for this one.
     pub(crate) fn insert(&mut self, hash: PrefixHash, entry: u32) {
+        self.insert_unless(hash, entry, |_| false);
+    }
+
+    /// Inserts an entry, for which the caller has made room; false where `is_it` accepts one that is in.
+    #[inline]
+    fn insert_unless(&mut self, hash: PrefixHash, entry: u32, is_it: impl Fn(u32) -> bool) -> bool {
+        let tag = (hash.0 >> 32) as u32;
         let mut at = hash.mixed() as usize & self.mask;
         while self.slots[at].1 != EMPTY_SLOT {
+            if self.slots[at].0 == tag && is_it(self.slots[at].1) {
+                return false;
+            }
             at = (at + 1) & self.mask;
         }
-        self.slots[at] = ((hash.0 >> 32) as u32, entry);
+        self.slots[at] = (tag, entry);
+        true
     }
 }
 
@@ -80,7 +102,7 @@ struct Entry {
 /// Collects tokens in the order of the file.
 #[derive(Debug, Default)]
 pub(crate) struct VocabularyBuilder {
-    text: String,
+    text: Vec<u8>,
     entries: Vec<Entry>,
 }
 
@@ -89,6 +111,8 @@ pub(crate) struct VocabularyBuilder {
 pub(crate) enum VocabularyFault {
     /// The texts of all tokens are 4 GiB or more.
     TooLarge,
+    /// A token isn't UTF-8.
+    NotUtf8,
     DuplicateToken(String),
     DuplicateId {
         id: u32,
@@ -98,14 +122,12 @@ pub(crate) enum VocabularyFault {
 
 impl VocabularyBuilder {
     pub(crate) fn push(&mut self, token: &str, id: u32) -> Result<(), VocabularyFault> {
-        let end = u32::try_from(self.text.len() + token.len()).map_err(|_| VocabularyFault::TooLarge)?;
-        self.text.push_str(token);
-        self.entries.push(Entry { end, id });
-        Ok(())
+        self.text.extend_from_slice(token.as_bytes());
+        self.finish_token(id)
     }
 
-    /// Puts the text of the next token together piece by piece; `finish` ends it.
-    pub(crate) fn text_mut(&mut self) -> &mut String {
+    /// Puts the text of the next token together piece by piece; `finish_token` ends it.
+    pub(crate) fn text_mut(&mut self) -> &mut Vec<u8> {
         &mut self.text
     }
 
@@ -116,24 +138,33 @@ impl VocabularyBuilder {
     }
 
     pub(crate) fn build(self) -> Result<Vocabulary, VocabularyFault> {
-        let mut vocabulary = Vocabulary {
-            table: PieceTable::with_capacity(self.entries.len()),
-            by_id: Vec::with_capacity(self.entries.len()),
-            text: self.text,
-            entries: self.entries,
-            repeats: Vec::new(),
-        };
-        for entry in 0..vocabulary.entries.len() as u32 {
-            let token = vocabulary.text_of(entry);
-            let hash = PrefixHash::of(token.as_bytes());
-            if vocabulary.find(hash, token.as_bytes()).is_some() {
-                return Err(VocabularyFault::DuplicateToken(token.to_owned()));
-            }
-            vocabulary.table.insert(hash, entry);
-            vocabulary.by_id.push((vocabulary.id_of(entry), entry));
+        let VocabularyBuilder { text, entries } = self;
+        let text = String::from_utf8(text).map_err(|_| VocabularyFault::NotUtf8)?;
+        if !entries.iter().all(|entry| text.is_char_boundary(entry.end as usize)) {
+            return Err(VocabularyFault::NotUtf8);
         }
-        // Files list tokens in the order of their ids, for which this costs one pass.
-        vocabulary.by_id.sort_unstable();
+        let table = PieceTable::with_capacity(entries.len());
+        let mut vocabulary = Vocabulary { text, entries, table, by_id: Vec::new(), repeats: Vec::new() };
+        let mut table = std::mem::take(&mut vocabulary.table);
+        for first in vocabulary.entries().step_by(TOGETHER) {
+            let entries = first..vocabulary.entries().end.min(first.saturating_add(TOGETHER as u32));
+            let mut hashes = [PrefixHash::EMPTY; TOGETHER];
+            for (hash, entry) in hashes.iter_mut().zip(entries.clone()) {
+                *hash = PrefixHash::of(vocabulary.bytes_of(entry));
+            }
+            table.fetch(&hashes);
+            for (hash, entry) in hashes.into_iter().zip(entries) {
+                let token = vocabulary.bytes_of(entry);
+                if !table.insert_unless(hash, entry, |other| vocabulary.bytes_of(other) == token) {
+                    return Err(VocabularyFault::DuplicateToken(vocabulary.text_of(entry).to_owned()));
+                }
+            }
+        }
+        vocabulary.table = table;
+        if vocabulary.entries().any(|entry| vocabulary.id_of(entry) != entry) {
+            vocabulary.by_id = vocabulary.entries().map(|entry| (vocabulary.id_of(entry), entry)).collect();
+            vocabulary.by_id.sort_unstable();
+        }
         for pair in vocabulary.by_id.windows(2) {
             if pair[0].0 == pair[1].0 {
                 let text = |entry| vocabulary.text_of(entry).to_owned();
@@ -150,7 +181,7 @@ pub(crate) struct Vocabulary {
     text: String,
     entries: Vec<Entry>,
     table: PieceTable,
-    /// (id, entry) in the order of the ids, which may have holes of any size.
+    /// (id, entry) in the order of the ids, which may have holes of any size. Empty where each entry's id is its own number.
     by_id: Vec<(u32, u32)>,
     /// Ids of tokens that come again with another id, which is the one that they are found by: (id, entry), in the order of the ids.
     repeats: Vec<(u32, u32)>,
@@ -174,6 +205,14 @@ impl Vocabulary {
         &self.text[start as usize..self.entries[entry].end as usize]
     }
 
+    /// As [`text_of`](Self::text_of).
+    #[inline]
+    pub(crate) fn bytes_of(&self, entry: u32) -> &[u8] {
+        let entry = entry as usize;
+        let start = entry.checked_sub(1).map_or(0, |before| self.entries[before].end);
+        &self.text.as_bytes()[start as usize..self.entries[entry].end as usize]
+    }
+
     #[inline]
     pub(crate) fn id_of(&self, entry: u32) -> u32 {
         self.entries[entry as usize].id
@@ -182,7 +221,14 @@ impl Vocabulary {
     /// The entry with exactly this text, whose hash the caller has.
     #[inline]
     pub(crate) fn find(&self, hash: PrefixHash, token: &[u8]) -> Option<u32> {
-        self.table.find(hash, |entry| self.text_of(entry).as_bytes() == token)
+        self.table.find(hash, |entry| self.bytes_of(entry) == token)
+    }
+
+    /// Has the processor fetch what [`find`](Self::find) needs for the tokens of these hashes, all of it together.
+    pub(crate) fn fetch(&self, hashes: &[PrefixHash; TOGETHER]) {
+        let entries = self.table.fetch(hashes);
+        let ends = entries.map(|entry| self.entries.get(entry.wrapping_sub(1) as usize).map_or(0, |entry| entry.end));
+        std::hint::black_box(ends.map(|end| self.text.as_bytes().get(end as usize).copied()));
     }
 
     pub(crate) fn token_to_id(&self, token: &str) -> Option<u32> {
@@ -190,8 +236,9 @@ impl Vocabulary {
     }
 
     pub(crate) fn id_to_token(&self, id: u32) -> Option<&str> {
-        // Where ids have no holes, the place is the id.
         let entry = match self.by_id.get(id as usize) {
+            None if self.by_id.is_empty() => self.entries().contains(&id).then_some(id)?,
+            // Where ids have no holes, the place is the id.
             Some(&(found, entry)) if found == id => entry,
             _ => {
                 let find = |list: &[(u32, u32)]| {

@@ -1,13 +1,12 @@
 //! Ids of byte-level BPE without detours: words are found 64 bytes at a time, looked up by their bytes as they are, and
 //! only a new one is merged, from its bytes, never rewritten in the byte alphabet.
 
+use super::whole_words::WholeWords;
 use super::word_batch::{AT_ONCE, WordBatch};
-use super::word_cache::{Key, SHORT, ShortTokens, VIEW, WordCache, hash};
+use super::word_cache::{Key, SHORT, VIEW, WordCache, hash};
 use super::{Pipeline, Token, Tokens};
 use crate::TokenizerError;
 use crate::added_vocabulary::Piece;
-use crate::byte_alphabet::bytes_of;
-use crate::models::vocabulary::{PieceTable, PrefixHash};
 use crate::models::{Bpe, BpeScratch, ByteMerges, Model};
 use crate::normalized::{NoSpans, Normalized, Original, Source, Span};
 use crate::normalizers::Normalizer;
@@ -79,17 +78,6 @@ impl Scratch {
     }
 }
 
-/// The words that are one token: the tokens that merging the bytes of their text gives, or, where the model looks words up
-/// first, all.
-#[derive(Debug)]
-struct WholeWords {
-    short: ShortTokens,
-    /// The others: where their bytes end, and their ids.
-    table: PieceTable,
-    bytes: Vec<u8>,
-    words: Vec<(u32, u32)>,
-}
-
 impl ByteLevelPath {
     /// `None` where the components are not byte-level BPE as most models have it.
     pub(super) fn new(pre_tokenizer: Option<&PreTokenizer>, model: &Model) -> Option<Self> {
@@ -110,7 +98,7 @@ impl ByteLevelPath {
             return None;
         };
         let bytes = bpe.byte_merges()?;
-        let whole = WholeWords::new(bpe, &bytes);
+        let whole = WholeWords::new(bpe);
         Some(ByteLevelPath { scanner, add_prefix_space, whole, bytes, pool: Pool::new() })
     }
 
@@ -314,11 +302,23 @@ impl ByteLevelPath {
             return self.long_word(bpe, word, cache, merging, out);
         }
         let before = out.len();
-        match self.whole.short.get(key) {
-            Some(id) => out.push(id),
-            None => bpe.merge_bytes(word, &self.bytes, merging, out),
-        }
+        self.new_tokens(bpe, word, merging, out);
         cache.keep_short(key, &out[before..]);
+    }
+
+    /// A word that no cache has.
+    fn new_tokens(&self, bpe: &Bpe, word: &[u8], merging: &mut BpeScratch, out: &mut Vec<u32>) {
+        let written = self.whole.written(bpe, word, &mut merging.written);
+        let known = written.and_then(|written| Some((written, self.whole.is_whole(written)?)));
+        if let Some((written, true)) = known {
+            out.push(written.id);
+            return;
+        }
+        let before = out.len();
+        bpe.merge_bytes(word, &self.bytes, merging, out);
+        if let (Some(written), None) = (written, known) {
+            self.whole.learn(written, out[before..] == [written.id]);
+        }
     }
 
     /// A word that is too long for the short words.
@@ -329,65 +329,8 @@ impl ByteLevelPath {
             return;
         }
         let before = out.len();
-        match self.whole.long(word) {
-            Some(id) => out.push(id),
-            None => bpe.merge_bytes(word, &self.bytes, merging, out),
-        }
+        self.new_tokens(bpe, word, merging, out);
         cache.keep_long(word, hash, &out[before..]);
-    }
-}
-
-impl WholeWords {
-    fn new(bpe: &Bpe, of_bytes: &ByteMerges) -> Self {
-        let vocabulary = bpe.vocabulary();
-        let mut found = Vec::with_capacity(vocabulary.len());
-        let mut scratch = BpeScratch::default();
-        let mut ids = Vec::new();
-        for entry in vocabulary.entries() {
-            let Some(bytes) = bytes_of(vocabulary.text_of(entry)).filter(|bytes| !bytes.is_empty()) else {
-                // No word is written with other characters.
-                continue;
-            };
-            let id = vocabulary.id_of(entry);
-            if !bpe.ignores_merges() {
-                ids.clear();
-                bpe.merge_bytes(&bytes, of_bytes, &mut scratch, &mut ids);
-                if ids != [id] {
-                    continue;
-                }
-            }
-            found.push((bytes, id));
-        }
-        let shorter = found.iter().filter(|(bytes, _)| bytes.len() <= SHORT).count();
-        let mut whole = WholeWords {
-            short: ShortTokens::with_capacity(shorter),
-            table: PieceTable::with_capacity(found.len() - shorter),
-            bytes: Vec::new(),
-            words: Vec::with_capacity(found.len() - shorter),
-        };
-        for (bytes, id) in found {
-            match Key::of_word(&bytes) {
-                Some(key) => whole.short.insert(key, id),
-                None => {
-                    whole.bytes.extend_from_slice(&bytes);
-                    whole.table.insert(PrefixHash::of(&bytes), whole.words.len() as u32);
-                    // The bytes are fewer than those of the vocabulary, which 32 bits count.
-                    whole.words.push((whole.bytes.len() as u32, id));
-                }
-            }
-        }
-        whole
-    }
-
-    /// The token that a word longer than [`SHORT`] is.
-    fn long(&self, word: &[u8]) -> Option<u32> {
-        let text_of = |number: u32| {
-            let number = number as usize;
-            let start = number.checked_sub(1).map_or(0, |before| self.words[before].0);
-            &self.bytes[start as usize..self.words[number].0 as usize]
-        };
-        let number = self.table.find(PrefixHash::of(word), |number| text_of(number) == word)?;
-        Some(self.words[number as usize].1)
     }
 }
 

@@ -5,6 +5,7 @@ mod byte_level;
 mod chunk_cache;
 mod seen_words;
 mod unigram;
+mod whole_words;
 mod word_batch;
 mod word_cache;
 mod word_table;

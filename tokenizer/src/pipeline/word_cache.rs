@@ -71,45 +71,6 @@ impl Key {
     }
 }
 
-/// Short words that are one token each: a hash table at most half full.
-#[derive(Debug)]
-pub(super) struct ShortTokens {
-    slots: Vec<(Key, u32)>,
-    shift: u32,
-}
-
-impl ShortTokens {
-    pub(super) fn with_capacity(words: usize) -> Self {
-        let size = words.saturating_mul(2).next_power_of_two().max(2);
-        ShortTokens { slots: vec![(Key::default(), 0); size], shift: u64::BITS - size.trailing_zeros() }
-    }
-
-    /// The caller has made room, and no word goes in twice.
-    pub(super) fn insert(&mut self, key: Key, id: u32) {
-        let mask = self.slots.len() - 1;
-        let mut at = (key.hash() >> self.shift) as usize;
-        while self.slots[at].0 != Key::default() {
-            at = (at + 1) & mask;
-        }
-        self.slots[at] = (key, id);
-    }
-
-    /// The token that the word is.
-    #[inline]
-    pub(super) fn get(&self, key: Key) -> Option<u32> {
-        let mask = self.slots.len() - 1;
-        let mut at = (key.hash() >> self.shift) as usize;
-        loop {
-            match self.slots[at & mask] {
-                (found, id) if found == key => return Some(id),
-                // Every word has a length, so this is none.
-                (Key(0, 0), _) => return None,
-                _ => at += 1,
-            }
-        }
-    }
-}
-
 /// Two short words: a cache line.
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(align(64))]

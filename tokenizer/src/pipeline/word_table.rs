@@ -204,6 +204,23 @@ impl TooLong {
     }
 }
 
+/// Leaves out most of the heads that came before. There are many more heads than different ones.
+fn different(heads: impl Iterator<Item = u32>) -> Vec<u32> {
+    // A bit for each head of ASCII.
+    let mut is_known = vec![0u64; 1 << (7 * BEGINNING - 6)];
+    let is_new = |&head: &u32| {
+        if head & 0x80_8080 != 0 {
+            return true;
+        }
+        let place = head & 0x7F | (head >> 8 & 0x7F) << 7 | (head >> 16) << 14;
+        let (bits, bit) = (&mut is_known[place as usize >> 6], 1 << (place & 63));
+        let is_new = *bits & bit == 0;
+        *bits |= bit;
+        is_new
+    };
+    heads.filter(is_new).collect()
+}
+
 /// The pieces that a word may begin with, or go on with.
 #[derive(Debug)]
 struct Pieces {
@@ -238,7 +255,7 @@ impl Pieces {
         let long = self.long.keys.iter().map(|&key| key as u64).chain(too_long.iter().copied());
         let keys = self.short.keys.iter().copied().chain(long);
         let heads = |key: u64| (1..=BEGINNING).map(move |len| head(key, len) as u32);
-        let mut all: Vec<u32> = keys.flat_map(heads).collect();
+        let mut all = different(keys.flat_map(heads));
         all.sort_unstable();
         all.dedup();
         let bits = (all.len().max(8) * 2).next_power_of_two().trailing_zeros();

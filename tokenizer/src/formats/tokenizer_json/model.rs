@@ -6,6 +6,7 @@ use serde_json::value::RawValue;
 use super::JsonFile;
 use crate::TokenizerError;
 use crate::formats::merges::Merges;
+use crate::formats::outline::{Large, LargeVocabulary};
 use crate::formats::vocabulary_map::{ScoredPieces, VocabularyMap};
 use crate::models::vocabulary::VocabularyFault;
 use crate::models::{
@@ -64,35 +65,46 @@ struct UntypedFields<'a> {
     unk_token: Option<String>,
 }
 
-pub(super) fn parse<'a>(file: &JsonFile<'a>, raw: &'a RawValue) -> Result<Model, TokenizerError> {
+/// `large` has what `raw` lacks.
+pub(super) fn parse<'a>(file: &JsonFile<'a>, raw: &'a RawValue, large: Large) -> Result<Model, TokenizerError> {
     match file.kind(raw, "$.model")?.as_deref() {
-        Some("BPE") => bpe(file, raw),
-        Some("Unigram") => unigram(file, raw),
-        Some("WordLevel") => wordlevel(file, raw),
-        Some("WordPiece") => wordpiece(file, raw),
+        Some("BPE") => bpe(file, raw, large),
+        Some("Unigram") => unigram(file, raw, large),
+        Some("WordLevel") => wordlevel(file, raw, large),
+        Some("WordPiece") => wordpiece(file, raw, large),
         Some(other) => Err(file.unsupported("$.model", "a model", other, SUPPORTED)),
         None => match file.part(raw, "$.model")? {
-            UntypedFields { merges: Some(_), .. } => bpe(file, raw),
-            UntypedFields { max_input_chars_per_word: None, unk_token: Some(_), .. } => wordlevel(file, raw),
-            _ => wordpiece(file, raw),
+            UntypedFields { merges: Some(_), .. } => bpe(file, raw, large),
+            UntypedFields { max_input_chars_per_word: None, unk_token: Some(_), .. } => wordlevel(file, raw, large),
+            _ => wordpiece(file, raw, large),
         },
     }
 }
 
-fn vocabulary<'a>(file: &JsonFile<'a>, raw: &'a RawValue) -> Result<Vocabulary, TokenizerError> {
-    let VocabularyMap(builder) = file.part(raw, "$.model.vocab")?;
+fn vocabulary<'a>(
+    file: &JsonFile<'a>,
+    raw: &'a RawValue,
+    large: Option<LargeVocabulary>,
+) -> Result<Vocabulary, TokenizerError> {
+    let builder = match large {
+        Some(LargeVocabulary::Map(builder)) => builder,
+        _ => file.part::<VocabularyMap>(raw, "$.model.vocab")?.0,
+    };
     let vocabulary = builder.build();
     vocabulary.map_err(|fault| file.invalid("$.model.vocab", "every token and every id once", found(&fault)))
 }
 
-fn bpe<'a>(file: &JsonFile<'a>, raw: &'a RawValue) -> Result<Model, TokenizerError> {
+fn bpe<'a>(file: &JsonFile<'a>, raw: &'a RawValue, large: Large) -> Result<Model, TokenizerError> {
     let fields: BpeFields = file.part(raw, "$.model")?;
     if let Some(dropout) = fields.dropout.filter(|&dropout| dropout != 0.0) {
         return Err(file.invalid("$.model.dropout", "no dropout, which makes ids random", dropout.to_string()));
     }
-    let Merges(merges) = file.part(fields.merges, "$.model.merges")?;
+    let merges = match large.merges {
+        Some(merges) => merges,
+        None => file.part::<Merges>(fields.merges, "$.model.merges")?.0,
+    };
     let parts = BpeParts {
-        vocabulary: vocabulary(file, fields.vocab)?,
+        vocabulary: vocabulary(file, fields.vocab, large.vocabulary)?,
         merges,
         unk_token: fields.unk_token,
         continuing_subword_prefix: fields.continuing_subword_prefix.unwrap_or_default(),
@@ -108,9 +120,12 @@ fn bpe<'a>(file: &JsonFile<'a>, raw: &'a RawValue) -> Result<Model, TokenizerErr
     })
 }
 
-fn unigram<'a>(file: &JsonFile<'a>, raw: &'a RawValue) -> Result<Model, TokenizerError> {
+fn unigram<'a>(file: &JsonFile<'a>, raw: &'a RawValue, large: Large) -> Result<Model, TokenizerError> {
     let fields: UnigramFields = file.part(raw, "$.model")?;
-    let ScoredPieces { pieces, scores } = file.part(fields.vocab, "$.model.vocab")?;
+    let ScoredPieces { pieces, scores } = match large.vocabulary {
+        Some(LargeVocabulary::Pieces(pieces)) => pieces,
+        _ => file.part(fields.vocab, "$.model.vocab")?,
+    };
     // As in the reference, where a piece is listed again, the last place counts.
     let pieces = pieces.build_with_repeats();
     let pieces = pieces.map_err(|fault| file.invalid("$.model.vocab", "pieces", found(&fault)))?;
@@ -125,15 +140,15 @@ fn unigram<'a>(file: &JsonFile<'a>, raw: &'a RawValue) -> Result<Model, Tokenize
     })
 }
 
-fn wordlevel<'a>(file: &JsonFile<'a>, raw: &'a RawValue) -> Result<Model, TokenizerError> {
+fn wordlevel<'a>(file: &JsonFile<'a>, raw: &'a RawValue, large: Large) -> Result<Model, TokenizerError> {
     let fields: WordLevelFields = file.part(raw, "$.model")?;
-    Ok(Model::WordLevel(WordLevel::new(vocabulary(file, fields.vocab)?, fields.unk_token)))
+    Ok(Model::WordLevel(WordLevel::new(vocabulary(file, fields.vocab, large.vocabulary)?, fields.unk_token)))
 }
 
-fn wordpiece<'a>(file: &JsonFile<'a>, raw: &'a RawValue) -> Result<Model, TokenizerError> {
+fn wordpiece<'a>(file: &JsonFile<'a>, raw: &'a RawValue, large: Large) -> Result<Model, TokenizerError> {
     let fields: WordPieceFields = file.part(raw, "$.model")?;
     let parts = WordPieceParts {
-        vocabulary: vocabulary(file, fields.vocab)?,
+        vocabulary: vocabulary(file, fields.vocab, large.vocabulary)?,
         unk_token: fields.unk_token.clone(),
         continuing_subword_prefix: fields.continuing_subword_prefix,
         max_input_chars_per_word: fields.max_input_chars_per_word,
@@ -147,6 +162,7 @@ fn wordpiece<'a>(file: &JsonFile<'a>, raw: &'a RawValue) -> Result<Model, Tokeni
 fn found(fault: &VocabularyFault) -> String {
     match fault {
         VocabularyFault::TooLarge => "4 GiB of tokens or more".to_owned(),
+        VocabularyFault::NotUtf8 => "a token that is not UTF-8".to_owned(),
         VocabularyFault::DuplicateToken(token) => format!("{token:?} twice"),
         VocabularyFault::DuplicateId { id, tokens } => {
             format!("id {id} for both {:?} and {:?}", tokens.0, tokens.1)

@@ -1,38 +1,64 @@
 //! Merges as a file lists them.
 
-/// Pairs of tokens, the first to be merged first. One string holds the texts of all.
+/// Pairs of tokens, the first to be merged first. One text holds all of them, each with a space between its tokens.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct MergeList {
-    text: String,
+    text: Vec<u8>,
     /// Where the left and the right token of each merge end; the left starts where the merge before ends.
     ends: Vec<(usize, usize)>,
 }
 
 impl MergeList {
     pub(crate) fn push(&mut self, left: &str, right: &str) {
-        self.text.push_str(left);
+        self.text.extend_from_slice(left.as_bytes());
         let middle = self.text.len();
-        self.text.push_str(right);
-        self.ends.push((middle, self.text.len()));
+        self.text.push(b' ');
+        self.text.extend_from_slice(right.as_bytes());
+        self.finish(middle);
     }
 
     /// Takes a merge written as `left right`. False where that isn't two tokens with one space between.
     pub(crate) fn push_line(&mut self, line: &str) -> bool {
-        let Some((left, right)) = line.split_once(' ').filter(|(_, right)| !right.contains(' ')) else {
-            return false;
-        };
-        self.push(left, right);
-        true
+        let start = self.text.len();
+        self.text.extend_from_slice(line.as_bytes());
+        self.finish_line(start)
+    }
+
+    /// Puts the text of the next merge together piece by piece; [`finish`](Self::finish) or
+    /// [`finish_line`](Self::finish_line) ends it.
+    pub(crate) fn text_mut(&mut self) -> &mut Vec<u8> {
+        &mut self.text
+    }
+
+    /// Ends a merge whose left token ends at `middle` of the text.
+    pub(crate) fn finish(&mut self, middle: usize) {
+        self.ends.push((middle, self.text.len()));
+    }
+
+    /// Ends a merge written as `left right` from `start` of the text on. False, with nothing added, where that isn't two
+    /// tokens with one space between.
+    pub(crate) fn finish_line(&mut self, start: usize) -> bool {
+        let (mut spaces, mut middle) = (0, start);
+        for (&byte, at) in self.text[start..].iter().zip(start..) {
+            spaces += u32::from(byte == b' ');
+            middle = if byte == b' ' { at } else { middle };
+        }
+        match spaces {
+            1 => self.finish(middle),
+            _ => self.text.truncate(start),
+        }
+        spaces == 1
     }
 
     pub(crate) fn len(&self) -> usize {
         self.ends.len()
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        let mut start = 0;
-        self.ends.iter().map(move |&(middle, end)| {
-            let merge = (&self.text[start..middle], &self.text[middle..end]);
+    /// The left and the right token of the merges from `first` on.
+    pub(crate) fn iter_from(&self, first: usize) -> impl Iterator<Item = (&[u8], &[u8])> {
+        let mut start = first.checked_sub(1).and_then(|before| self.ends.get(before)).map_or(0, |&(_, end)| end);
+        self.ends.iter().skip(first).map(move |&(middle, end)| {
+            let merge = (&self.text[start..middle], &self.text[middle + 1..end]);
             start = end;
             merge
         })

@@ -34,6 +34,8 @@ struct Linked {
 /// Working memory, kept from word to word.
 #[derive(Debug, Default)]
 pub(crate) struct Scratch {
+    /// A word as the vocabulary writes it: no longer than a token.
+    pub(crate) written: Vec<u8>,
     /// The word as symbols: before merging single characters, after it the tokens.
     pub(crate) symbols: Vec<Symbol>,
     /// A character with its affixes.
