@@ -31,6 +31,7 @@ pub(crate) enum UnigramFault {
 #[derive(Debug)]
 pub(crate) struct Unigram {
     vocabulary: Vocabulary,
+    /// Of each piece, and, at last, of none.
     scores: Vec<f64>,
     trie: DoubleArray,
     unk_id: Option<u32>,
@@ -49,68 +50,16 @@ struct Best {
 }
 
 /// No way leads here yet.
-const UNREACHED: Best = Best { score: 0.0, start: u32::MAX, id: 0 };
+const UNREACHED: Best = Best { score: f64::NAN, start: 0, id: 0 };
 
-/// So many places are walked from at once, each for so many bytes: few pieces are longer.
-const WALKERS: usize = 32;
-const DEPTH: usize = 64;
-
-/// The pieces that start at each of several places side by side.
-///
-/// A walk down the trie waits for memory at every step; walks from different places don't wait for each other, so all
-/// take one step, then all that are left the next.
-#[derive(Debug)]
-struct Window {
-    count: usize,
-    starts: [u32; WALKERS],
-    /// Bit n: a piece of n + 1 bytes starts here, whose id is in `ids`.
-    lengths: [u64; WALKERS],
-    ids: [[u32; DEPTH]; WALKERS],
-    /// Bit n: walker n had not come to its end.
-    goes_on: u32,
-}
-
-impl Default for Window {
-    fn default() -> Self {
-        Window { count: 0, starts: [0; WALKERS], lengths: [0; WALKERS], ids: [[0; DEPTH]; WALKERS], goes_on: 0 }
-    }
-}
-
-impl Window {
-    /// Walks from the places of `bytes` from `at` on; returns the first place that is left.
-    fn walk(&mut self, trie: &DoubleArray, bytes: &[u8], mut at: usize) -> usize {
-        self.count = 0;
-        while at < bytes.len() && self.count < WALKERS {
-            self.starts[self.count] = at as u32;
-            self.lengths[self.count] = 0;
-            self.count += 1;
-            at += char_width(bytes[at]);
-        }
-        let mut bases = [trie.root_base(); WALKERS];
-        let mut left: [u8; WALKERS] = std::array::from_fn(|walker| walker as u8);
-        let mut count = self.count;
-        for depth in 0..DEPTH {
-            let mut still_left = 0;
-            for place in 0..count {
-                let walker = usize::from(left[place]) % WALKERS;
-                let at = self.starts[walker] as usize + depth;
-                let Some(&byte) = bytes.get(at) else {
-                    continue;
-                };
-                let (is_child, base, id) = trie.child_unless(bases[walker], byte);
-                bases[walker] = base;
-                self.ids[walker][depth] = id;
-                self.lengths[walker] |= u64::from(is_child && id != NO_VALUE) << depth;
-                left[still_left] = walker as u8;
-                still_left += usize::from(is_child);
-            }
-            count = still_left;
-            if count == 0 {
-                break;
-            }
-        }
-        self.goes_on = left[..count].iter().fold(0, |set, &walker| set | 1 << walker);
-        at
+impl Best {
+    /// Takes a way of this score, if it is better. Says whether it is nearly as good as the one before.
+    #[inline]
+    fn reach(&mut self, score: f64, start: usize, id: u32) -> bool {
+        let was_close = (score - self.score).abs() < CLOSE;
+        let is_better = self.score.is_nan() | (score > self.score);
+        *self = if is_better { Best { score, start: start as u32, id } } else { *self };
+        was_close
     }
 }
 
@@ -121,7 +70,6 @@ pub(crate) struct Scratch {
     best: Vec<Best>,
     /// The pieces of the best way, the last first: start, end, id.
     path: Vec<(u32, u32, u32)>,
-    window: Box<Window>,
     /// Whether two ways to one place were nearly as good as each other.
     was_close: bool,
 }
@@ -152,7 +100,7 @@ impl Scratch {
 
 impl Unigram {
     pub(crate) fn new(parts: UnigramParts) -> Result<Self, UnigramFault> {
-        let UnigramParts { vocabulary, scores, unk_id, byte_fallback } = parts;
+        let UnigramParts { vocabulary, mut scores, unk_id, byte_fallback } = parts;
         let pieces = vocabulary.len();
         if unk_id.is_some_and(|id| id as usize >= pieces) {
             return Err(UnigramFault::UnkId { pieces });
@@ -166,6 +114,7 @@ impl Unigram {
         let least = scores.iter().copied().fold(f64::INFINITY, f64::min);
         let byte_ids = byte_fallback
             .then(|| Box::new(std::array::from_fn(|byte| vocabulary.token_to_id(&format!("<0x{byte:02X}>")))));
+        scores.push(f64::NAN);
         Ok(Unigram { trie, unk_score: least - UNK_PENALTY, unk_id, byte_ids, scores, vocabulary })
     }
 
@@ -179,7 +128,7 @@ impl Unigram {
 
     /// Whether sums of scores are exact enough for [`Scratch::was_close`] to mean something.
     pub(crate) fn has_moderate_scores(&self) -> bool {
-        self.scores.iter().chain([&self.unk_score]).all(|score| score.abs() <= MODERATE)
+        self.scores.iter().chain([&self.unk_score]).all(|score| score.is_nan() || score.abs() <= MODERATE)
     }
 
     pub(crate) fn unk_token(&self) -> Option<&str> {
@@ -220,58 +169,46 @@ impl Unigram {
     /// Fills `best` for the places in `word`. Of ways of the same score the first found stays: the one whose last piece is
     /// the longest. Sums are made from the left, in double precision, as the reference makes them.
     fn find_best(&self, word: &str, scratch: &mut Scratch) -> Result<(), TokenizerError> {
-        let Scratch { best, window, was_close, .. } = scratch;
-        *was_close = false;
+        let best = &mut scratch.best;
         let bytes = word.as_bytes();
         best.clear();
         best.resize(bytes.len() + 1, UNREACHED);
-        let mut at = 0;
-        while at < bytes.len() {
-            at = window.walk(&self.trie, bytes, at);
-            for walker in 0..window.count {
-                *was_close |= self.go_on(word, window, walker, best)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Takes the ways on from where a walker started. Says whether any was nearly as good as another.
-    #[inline]
-    fn go_on(&self, word: &str, window: &Window, walker: usize, best: &mut [Best]) -> Result<bool, TokenizerError> {
-        let start = window.starts[walker] as usize;
-        let score = best[start].score;
+        best[0].score = 0.0;
+        // Where no piece ends, a score that makes every sum worthless.
+        let none = self.scores.len() - 1;
         let mut was_close = false;
-        let mut reach = |best: &mut Best, piece_score: f64, id: u32| {
-            let score = score + piece_score;
-            was_close |= best.start != u32::MAX && (score - best.score).abs() < CLOSE;
-            if best.start == u32::MAX || score > best.score {
-                *best = Best { score, start: start as u32, id };
-            }
-        };
-        let mut lengths = window.lengths[walker];
-        while lengths != 0 {
-            let depth = lengths.trailing_zeros() as usize;
-            let id = window.ids[walker][depth];
-            reach(&mut best[start + depth + 1], self.scores[id as usize], id);
-            lengths &= lengths - 1;
-        }
-        if window.goes_on >> walker & 1 != 0 {
-            let longer =
-                self.trie.common_prefixes(&word.as_bytes()[start..]).skip_while(|&(length, _)| length <= DEPTH);
-            longer.for_each(|(length, id)| reach(&mut best[start + length], self.scores[id as usize], id));
-        }
-        let width = char_width(word.as_bytes()[start]);
-        if window.lengths[walker] >> (width - 1) & 1 == 0 {
-            let best = &mut best[start + width];
-            match self.unk_id {
-                Some(id) => reach(best, self.unk_score, id),
-                None if best.start == u32::MAX || score + self.unk_score > best.score => {
-                    return Err(TokenizerError::no_unknown_token("unk_id", &word[start..]));
+        let mut start = 0;
+        while start < bytes.len() {
+            let rest = &bytes[start..];
+            let width = char_width(rest[0]);
+            let (score, ends) = (best[start].score, &mut best[start + 1..]);
+            let mut base = self.trie.root_base();
+            let mut is_known = false;
+            for ((&byte, best), length) in rest.iter().zip(&mut *ends).zip(1..) {
+                let (is_child, next, id) = self.trie.child_unless(base, byte);
+                if !is_child {
+                    break;
                 }
-                None => {}
+                base = next;
+                is_known |= length == width && id != NO_VALUE;
+                let piece = self.scores[(id as usize).min(none)];
+                was_close |= best.reach(score + piece, start, id);
             }
+            if !is_known {
+                let best = &mut ends[width - 1];
+                let score = score + self.unk_score;
+                match self.unk_id {
+                    Some(id) => was_close |= best.reach(score, start, id),
+                    None if best.score.is_nan() || score > best.score => {
+                        return Err(TokenizerError::no_unknown_token("unk_id", &word[start..]));
+                    }
+                    None => {}
+                }
+            }
+            start += width;
         }
-        Ok(was_close)
+        scratch.was_close = was_close;
+        Ok(())
     }
 
     /// A stretch of unknown characters, which together may be a piece after all: the unknown token itself, or one that

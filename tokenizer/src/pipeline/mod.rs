@@ -3,6 +3,9 @@
 mod bert;
 mod byte_level;
 mod chunk_cache;
+mod chunks;
+mod cuts;
+mod marked_bpe;
 mod seen_words;
 mod unigram;
 mod whole_words;
@@ -94,6 +97,7 @@ pub(crate) enum FastPath {
     None,
     Bert(Box<bert::BertPath>),
     ByteLevel(Box<byte_level::ByteLevelPath>),
+    MarkedBpe(Box<marked_bpe::MarkedBpePath>),
     Unigram(Box<unigram::UnigramPath>),
     /// Through every component, and with spans, which a pre-tokenizer goes by.
     WithSpans,
@@ -112,6 +116,9 @@ impl FastPath {
         }
         if let Some(path) = byte_level::ByteLevelPath::new(pre_tokenizer, model) {
             return FastPath::ByteLevel(Box::new(path));
+        }
+        if let Some(path) = marked_bpe::MarkedBpePath::new(added, normalizer, pre_tokenizer, model) {
+            return FastPath::MarkedBpe(Box::new(path));
         }
         if let Some(path) = unigram::UnigramPath::new(added, normalizer, pre_tokenizer, model) {
             return FastPath::Unigram(Box::new(path));
@@ -168,6 +175,7 @@ impl Pipeline {
         match &self.fast {
             FastPath::None => self.run::<NoSpans, _>(text, ids),
             FastPath::ByteLevel(path) => path.ids(self, text, ids),
+            FastPath::MarkedBpe(path) => path.ids(self, text, ids),
             FastPath::Unigram(path) => path.ids(self, text, ids),
             FastPath::WithSpans => self.run::<Spans, _>(text, ids),
             FastPath::Bert(path) => path.ids(&self.added, text, |stretch, ids| self.stretch_ids(stretch, ids), ids),

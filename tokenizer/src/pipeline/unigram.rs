@@ -8,9 +8,11 @@ use unicode_segmentation::UnicodeSegmentation;
 
 use super::Pipeline;
 use super::chunk_cache::ChunkCache;
+use super::chunks::{Batch, Chunk, Delimiters, Ids, Known};
+use super::cuts::{Neighbours, Parts};
 use crate::TokenizerError;
 use crate::added_vocabulary::{AddedVocabulary, Piece};
-use crate::models::{Model, TokenSink, Unigram, UnigramScratch};
+use crate::models::{Model, Unigram, UnigramScratch};
 use crate::normalized::{NoSpans, Normalized, Original, Source};
 use crate::normalizers::{Normalizer, Strip};
 use crate::pool::Pool;
@@ -34,64 +36,6 @@ enum Role {
     Other,
 }
 
-/// Which of two sides a character is on; where they meet, a chunk may be cut.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-enum Side {
-    /// A letter of ASCII.
-    Letter = 0,
-    /// A character that is beside a letter of ASCII in no piece.
-    Mark = 2,
-    /// Neither.
-    None = 4,
-}
-
-/// A chunk of more cuts, or longer, is taken whole.
-const MAX_CUTS: usize = 6;
-const LONGEST_CUT: usize = 96;
-
-/// Where a chunk may be cut.
-#[derive(Default)]
-struct Cuts {
-    places: [usize; MAX_CUTS],
-    /// May be more than there are places.
-    count: usize,
-}
-
-impl Cuts {
-    fn push(&mut self, place: usize) {
-        if let Some(next) = self.places.get_mut(self.count) {
-            *next = place;
-        }
-        self.count += 1;
-    }
-}
-
-/// The side of each byte.
-fn sides(unigram: &Unigram) -> [Side; 256] {
-    let mut sides = [Side::None; 256];
-    if !unigram.has_moderate_scores() {
-        return sides;
-    }
-    for byte in 0..128u8 {
-        sides[usize::from(byte)] = match byte {
-            b'A'..=b'Z' | b'a'..=b'z' => Side::Letter,
-            _ => Side::Mark,
-        };
-    }
-    let vocabulary = unigram.vocabulary();
-    for piece in vocabulary.entries().map(|entry| vocabulary.text_of(entry).as_bytes()) {
-        for two in piece.windows(2) {
-            match (two[0].is_ascii_alphabetic(), two[1].is_ascii_alphabetic()) {
-                (true, false) => sides[usize::from(two[1])] = Side::None,
-                (false, true) => sides[usize::from(two[0])] = Side::None,
-                _ => {}
-            }
-        }
-    }
-    sides
-}
-
 /// What becomes of several spaces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Spaces {
@@ -107,7 +51,9 @@ enum Spaces {
 #[derive(Debug)]
 pub(crate) struct UnigramPath {
     roles: [Role; 256],
-    sides: [Side; 256],
+    delimiters: Delimiters,
+    /// `None` where sums of scores are too inexact to cut chunks.
+    neighbours: Option<Neighbours>,
     /// Spaces that a carriage return with a line feed becomes.
     line_end: usize,
     /// Steps of the normalizer that are done chunk by chunk.
@@ -130,34 +76,13 @@ struct Scratch {
     pieces: Vec<Piece>,
 }
 
-/// Takes the ids alone.
-struct Ids<'a>(&'a mut Vec<u32>);
-
-impl TokenSink for Ids<'_> {
-    #[inline]
-    fn push(&mut self, id: u32, _: usize, _: usize) {
-        self.0.push(id);
-    }
-
-    fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    fn truncate(&mut self, len: usize) {
-        self.0.truncate(len);
-    }
-}
-
-/// What stands in the way of the short way.
-enum Detour {
-    /// The stretch has something that only the long way does right.
-    Needed,
-    Failed(TokenizerError),
-}
+/// What stands in the way of the short way: something that only the long way does right, or an error, of which the long way
+/// says what is wrong with all of the text.
+struct Detour;
 
 impl From<TokenizerError> for Detour {
-    fn from(error: TokenizerError) -> Self {
-        Detour::Failed(error)
+    fn from(_: TokenizerError) -> Self {
+        Detour
     }
 }
 
@@ -249,7 +174,8 @@ impl UnigramPath {
         }
         let mut path = UnigramPath {
             roles: [Role::Other; 256],
-            sides: sides(unigram),
+            delimiters: Delimiters::below_the_first_printed([false; 256]),
+            neighbours: unigram.has_moderate_scores().then(|| Neighbours::of_tokens(unigram.vocabulary())),
             line_end: 0,
             local_steps,
             spaces,
@@ -308,7 +234,21 @@ impl UnigramPath {
                 *role = Role::Other;
             }
         }
+        // `Delimiters` finds spaces among the characters that aren't printed.
+        let mut printed = self.roles.iter().skip(0x21);
+        let is_regular = is_regular && printed.all(|&role| role != Role::Space);
+        let mut simple = self.roles.map(|role| role == Role::Space);
+        simple[usize::from(b'\r')] = false;
+        self.delimiters = Delimiters::below_the_first_printed(simple);
         (is_regular && space_is_one).then_some(())
+    }
+
+    /// The spaces before a word, of which the last belongs to the word.
+    #[inline]
+    fn push_gap(&self, spaces: usize, out: &mut Vec<u32>) {
+        if self.spaces == Spaces::Kept {
+            (1..spaces).for_each(|_| out.extend_from_slice(&self.space_ids));
+        }
     }
 
     /// Appends the ids of `text`.
@@ -326,12 +266,13 @@ impl UnigramPath {
                     return Ok(());
                 }
                 let before = out.len();
-                match self.stretch(pipeline, unigram, &text[start..end], scratch, out) {
+                let text = &text[start..end];
+                let mut stretch = Stretch { path: self, pipeline, unigram, text, spaces: 0, scratch, out };
+                match stretch.run() {
                     Ok(()) => Ok(()),
-                    Err(Detour::Failed(error)) => Err(error),
-                    Err(Detour::Needed) => {
+                    Err(Detour) => {
                         out.truncate(before);
-                        pipeline.stretch_ids(&text[start..end], out)
+                        pipeline.stretch_ids(text, out)
                     }
                 }
             });
@@ -340,113 +281,130 @@ impl UnigramPath {
             result
         })
     }
+}
 
-    /// A stretch of text between added tokens.
-    fn stretch(
-        &self,
-        pipeline: &Pipeline,
-        unigram: &Unigram,
-        text: &str,
-        scratch: &mut Scratch,
-        out: &mut Vec<u32>,
-    ) -> Result<(), Detour> {
-        let bytes = text.as_bytes();
-        let role = |at: usize| bytes.get(at).map(|&byte| self.roles[usize::from(byte)]);
+/// A stretch of text between added tokens.
+struct Stretch<'a> {
+    path: &'a UnigramPath,
+    pipeline: &'a Pipeline,
+    unigram: &'a Unigram,
+    text: &'a str,
+    /// Spaces since the last word.
+    spaces: usize,
+    scratch: &'a mut Scratch,
+    out: &'a mut Vec<u32>,
+}
+
+impl Stretch<'_> {
+    fn run(&mut self) -> Result<(), Detour> {
+        let path = self.path;
+        let bytes = self.text.as_bytes();
+        let role = |at: usize| bytes.get(at).map(|&byte| path.roles[usize::from(byte)]);
+        let mut batch = Batch::default();
+        let mut known = Known::default();
         let mut at = 0;
-        // Spaces since the last word.
-        let mut spaces = 0;
-        while at < bytes.len() {
+        loop {
             while role(at) == Some(Role::Space) {
                 if bytes[at..].starts_with(b"\r\n") {
-                    spaces += self.line_end;
+                    self.spaces += path.line_end;
                     at += 2;
                 } else {
-                    spaces += 1;
+                    self.spaces += 1;
                     at += 1;
                 }
             }
             let start = at;
-            let mut is_plain = true;
-            let mut cuts = Cuts::default();
-            let mut side = Side::None;
-            while let Some(role @ (Role::Plain | Role::Other)) = role(at) {
-                is_plain &= role == Role::Plain;
-                let before = std::mem::replace(&mut side, self.sides[usize::from(bytes[at])]);
-                if before as u8 ^ side as u8 == Side::Letter as u8 ^ Side::Mark as u8 {
-                    cuts.push(at - start);
-                }
+            at = path.delimiters.take(bytes, start, &self.scratch.cache, &mut batch);
+            if at > start {
+                self.batch(batch.chunks(), &mut known)?;
+                // The last chunk may end the text, with no space after it.
+                self.spaces -= at.saturating_sub(bytes.len());
+                at = at.min(bytes.len());
+                continue;
+            }
+            while let Some(Role::Plain | Role::Other) = role(at) {
                 at += 1;
             }
-            let chunk = &text[start..at];
-            if chunk.is_empty() {
+            if at == start {
                 break;
             }
-            if is_plain && cuts.count > 0 {
-                self.gap(&mut spaces, out);
-                if parts(unigram, chunk, &cuts, scratch, out)? {
-                    continue;
-                }
-            }
-            if let Some(ids) = scratch.cache.get(chunk.as_bytes()) {
-                self.gap(&mut spaces, out);
-                out.extend_from_slice(ids);
-                continue;
-            }
-            if is_plain {
-                self.gap(&mut spaces, out);
-                let before = out.len();
-                word(unigram, chunk, scratch, out)?;
-                scratch.cache.keep(chunk.as_bytes(), &out[before..]);
-                continue;
-            }
-            self.normalize(pipeline, chunk, &mut scratch.normalized)?;
-            let normalized = std::mem::take(&mut scratch.normalized[0]);
-            let result = self.words(unigram, chunk, normalized.text(), &mut spaces, scratch, out);
-            scratch.normalized[0] = normalized;
-            result?;
+            self.chunk(start, at)?;
         }
-        let left = match self.spaces {
-            _ if self.strips_end => 0,
-            Spaces::Kept => spaces,
-            Spaces::Collapsed => spaces.min(1),
+        let left = match path.spaces {
+            _ if path.strips_end => 0,
+            Spaces::Kept => self.spaces,
+            Spaces::Collapsed => self.spaces.min(1),
             Spaces::Removed => 0,
         };
-        (0..left).for_each(|_| out.extend_from_slice(&self.space_ids));
+        (0..left).for_each(|_| self.out.extend_from_slice(&path.space_ids));
         Ok(())
     }
 
-    /// The spaces before a word, of which the last belongs to the word.
-    #[inline]
-    fn gap(&self, spaces: &mut usize, out: &mut Vec<u32>) {
-        if *spaces > 1 && self.spaces == Spaces::Kept {
-            (1..*spaces).for_each(|_| out.extend_from_slice(&self.space_ids));
+    /// Chunks with a space after each.
+    fn batch(&mut self, chunks: &[Chunk], known: &mut Known) -> Result<(), Detour> {
+        for chunk in chunks {
+            if chunk.ids.len() > 0 && self.spaces <= 1 {
+                known.push(chunk.ids);
+                self.spaces = 1;
+                continue;
+            }
+            known.flush(self.out);
+            self.chunk(chunk.start as usize, chunk.end as usize)?;
+            self.spaces += 1;
         }
-        *spaces = 0;
+        known.flush(self.out);
+        Ok(())
+    }
+
+    /// One chunk.
+    fn chunk(&mut self, start: usize, end: usize) -> Result<(), Detour> {
+        let chunk = &self.text[start..end];
+        let before = self.out.len();
+        self.path.push_gap(self.spaces, self.out);
+        if self.scratch.cache.get(chunk.as_bytes(), self.out) {
+            self.spaces = 0;
+            return Ok(());
+        }
+        self.out.truncate(before);
+        if !chunk.bytes().all(|byte| self.path.roles[usize::from(byte)] == Role::Plain) {
+            self.normalize(chunk)?;
+            let normalized = std::mem::take(&mut self.scratch.normalized[0]);
+            let result = self.words(chunk, normalized.text());
+            self.scratch.normalized[0] = normalized;
+            return result;
+        }
+        self.path.push_gap(std::mem::take(&mut self.spaces), self.out);
+        let before = self.out.len();
+        let cut = self.path.neighbours.as_ref().map(|neighbours| neighbours.parts(chunk)).filter(|cut| cut.len() > 1);
+        if let Some(cut) = cut
+            && parts(self.unigram, &cut, self.scratch, self.out)?
+        {
+            self.scratch.cache.keep_cut(chunk.as_bytes(), &self.out[before..]);
+            return Ok(());
+        }
+        word(self.unigram, chunk, self.scratch, self.out)?;
+        self.scratch.cache.keep(chunk.as_bytes(), &self.out[before..]);
+        Ok(())
     }
 
     /// Normalizes a chunk into the first buffer.
-    fn normalize(
-        &self,
-        pipeline: &Pipeline,
-        chunk: &str,
-        buffers: &mut [Normalized<NoSpans>; 2],
-    ) -> Result<(), Detour> {
-        let steps = &steps(pipeline.normalizer.as_ref())[..self.local_steps];
+    fn normalize(&mut self, chunk: &str) -> Result<(), Detour> {
+        let steps = &steps(self.pipeline.normalizer.as_ref())[..self.path.local_steps];
         let joins_a_space = |text: &str| {
             let first = text.chars().next().is_some_and(|c| are_joined(' ', c));
             first || text.chars().next_back().is_some_and(|c| are_joined(c, ' '))
         };
         if joins_a_space(chunk) {
-            return Err(Detour::Needed);
+            return Err(Detour);
         }
-        let [current, next] = buffers;
+        let [current, next] = &mut self.scratch.normalized;
         current.clear();
         current.push_str(chunk);
         for step in steps {
             next.clear();
             step.normalize(current, next)?;
             if joins_a_space(next.text()) {
-                return Err(Detour::Needed);
+                return Err(Detour);
             }
             std::mem::swap(current, next);
         }
@@ -454,34 +412,27 @@ impl UnigramPath {
     }
 
     /// The words of a chunk that is normalized to `text`, and its spaces.
-    fn words(
-        &self,
-        unigram: &Unigram,
-        chunk: &str,
-        text: &str,
-        spaces: &mut usize,
-        scratch: &mut Scratch,
-        out: &mut Vec<u32>,
-    ) -> Result<(), Detour> {
-        let parts_words = |c: char| c == ' ' || self.spaces == Spaces::Removed && class(c).is_whitespace();
-        let needs_detour = |c: char| c == MARK || self.strips_end && c != ' ' && class(c).is_whitespace();
+    fn words(&mut self, chunk: &str, text: &str) -> Result<(), Detour> {
+        let (spaces, strips_end) = (self.path.spaces, self.path.strips_end);
+        let parts_words = |c: char| c == ' ' || spaces == Spaces::Removed && class(c).is_whitespace();
+        let needs_detour = |c: char| c == MARK || strips_end && c != ' ' && class(c).is_whitespace();
         if text.contains(needs_detour) {
-            return Err(Detour::Needed);
+            return Err(Detour);
         }
         let mut rest = text;
         while !rest.is_empty() {
             let end = rest.find(parts_words).unwrap_or(rest.len());
             if end > 0 {
-                self.gap(spaces, out);
-                let before = out.len();
-                word(unigram, &rest[..end], scratch, out)?;
+                self.path.push_gap(std::mem::take(&mut self.spaces), self.out);
+                let before = self.out.len();
+                word(self.unigram, &rest[..end], self.scratch, self.out)?;
                 if end == text.len() {
-                    scratch.cache.keep(chunk.as_bytes(), &out[before..]);
+                    self.scratch.cache.keep(chunk.as_bytes(), &self.out[before..]);
                 }
             }
             rest = &rest[end..];
             if let Some(space) = rest.chars().next() {
-                *spaces += 1;
+                self.spaces += 1;
                 rest = &rest[space.len_utf8()..];
             }
         }
@@ -494,33 +445,22 @@ impl UnigramPath {
 /// No piece reaches over a cut, so the best way for the chunk goes through it, and is the best way for each side. Two things
 /// could still tell apart the chunk and its parts: unknown characters on both sides of a cut, which would be one
 /// token, and sums so close to each other that rounding decides between them, for it depends on what is before.
-fn parts(
-    unigram: &Unigram,
-    chunk: &str,
-    cuts: &Cuts,
-    scratch: &mut Scratch,
-    out: &mut Vec<u32>,
-) -> Result<bool, TokenizerError> {
-    if cuts.count > MAX_CUTS || chunk.len() > LONGEST_CUT {
-        return Ok(false);
-    }
+fn parts(unigram: &Unigram, parts: &Parts, scratch: &mut Scratch, out: &mut Vec<u32>) -> Result<bool, TokenizerError> {
     let begin = out.len();
-    let mut start = 0;
-    for &end in cuts.places[..cuts.count].iter().chain([&chunk.len()]) {
-        let part = &chunk[start..end];
-        let is_first = start == 0;
-        start = end;
-        let cached =
-            if is_first { scratch.cache.get(part.as_bytes()) } else { scratch.cache.get_part(part.as_bytes()) };
-        if let Some(ids) = cached {
-            if unigram.unk_id().is_some_and(|unk_id| ids.contains(&unk_id)) {
+    for (place, part) in parts.iter().enumerate() {
+        let is_first = place == 0;
+        let before = out.len();
+        let is_cached = match is_first {
+            true => scratch.cache.get(part.as_bytes(), out),
+            false => scratch.cache.get_part(part.as_bytes(), out),
+        };
+        if is_cached {
+            if unigram.unk_id().is_some_and(|unk_id| out[before..].contains(&unk_id)) {
                 out.truncate(begin);
                 return Ok(false);
             }
-            out.extend_from_slice(ids);
             continue;
         }
-        let before = out.len();
         if is_first {
             word(unigram, part, scratch, out)?;
         } else {

@@ -216,6 +216,16 @@ impl Bpe {
         self.ignore_merges
     }
 
+    /// Whether the tokens of a word are what its characters as they are merge to.
+    pub(crate) fn merges_characters_alone(&self) -> bool {
+        self.continuing_subword_prefix.is_empty() && self.end_of_word_suffix.is_empty() && !self.ignore_merges
+    }
+
+    /// Whether a character of this byte that is no token becomes one for the byte.
+    pub(crate) fn has_token_for(&self, byte: u8) -> bool {
+        self.byte_tokens.as_ref().is_some_and(|tokens| tokens[usize::from(byte)].is_some())
+    }
+
     /// The merges of bytes, where the model has a token for each character of the byte alphabet and looks characters up
     /// as they are, wherever in the word they stand.
     pub(crate) fn byte_merges(&self) -> Option<ByteMerges> {

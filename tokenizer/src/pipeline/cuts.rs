@@ -1,0 +1,92 @@
+//! Where chunks may be cut so that each part can be tokenized by itself.
+
+use crate::models::Vocabulary;
+
+/// A chunk of more cuts, or longer, is taken whole.
+const MAX_CUTS: usize = 6;
+const LONGEST: usize = 96;
+
+/// Which two characters of ASCII are side by side in some token.
+#[derive(Debug)]
+pub(super) struct Neighbours(Box<[u128; 128]>);
+
+impl Neighbours {
+    pub(super) fn of_tokens(vocabulary: &Vocabulary) -> Self {
+        let mut after = Box::new([0; 128]);
+        for token in vocabulary.entries().map(|entry| vocabulary.text_of(entry).as_bytes()) {
+            for two in token.windows(2).filter(|two| two.is_ascii()) {
+                after[usize::from(two[0])] |= 1 << two[1];
+            }
+        }
+        Neighbours(after)
+    }
+
+    fn are(&self, first: u8, second: u8) -> bool {
+        self.0.get(usize::from(first)).is_none_or(|after| !second.is_ascii() || after >> second & 1 == 1)
+    }
+
+    /// The parts of a chunk, over whose ends no token reaches. One, where it isn't cut.
+    pub(super) fn parts<'a>(&self, chunk: &'a str) -> Parts<'a> {
+        let mut parts = Parts { chunk, ends: [chunk.len(); MAX_CUTS + 1], count: 1 };
+        if chunk.len() > LONGEST {
+            return parts;
+        }
+        let mut cuts = 0;
+        for (end, two) in (1..).zip(chunk.as_bytes().windows(2)) {
+            if !self.are(two[0], two[1]) {
+                let Some(place) = parts.ends[..MAX_CUTS].get_mut(cuts) else {
+                    return Parts { ends: [chunk.len(); MAX_CUTS + 1], ..parts };
+                };
+                *place = end;
+                cuts += 1;
+            }
+        }
+        parts.count += cuts;
+        parts
+    }
+}
+
+/// The parts of a chunk.
+pub(super) struct Parts<'a> {
+    chunk: &'a str,
+    ends: [usize; MAX_CUTS + 1],
+    count: usize,
+}
+
+impl<'a> Parts<'a> {
+    pub(super) fn len(&self) -> usize {
+        self.count
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &'a str> {
+        let mut start = 0;
+        self.ends[..self.count].iter().map(move |&end| {
+            let part = &self.chunk[start..end];
+            start = end;
+            part
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::models::vocabulary::VocabularyBuilder;
+
+    #[test]
+    fn a_chunk_is_cut_where_no_token_has_both_neighbours() {
+        let mut builder = VocabularyBuilder::default();
+        for (token, id) in ["▁a", "ab", "b,", "é", "aé"].into_iter().zip(0..) {
+            builder.push(token, id).expect("a small vocabulary");
+        }
+        let neighbours = Neighbours::of_tokens(&builder.build().expect("tokens that differ"));
+        let parts = |chunk: &str| neighbours.parts(chunk).iter().map(str::to_owned).collect::<Vec<_>>();
+        assert_eq!(parts("ab"), ["ab"]);
+        assert_eq!(parts("ab,a"), ["ab,", "a"]);
+        assert_eq!(parts("b-aé-"), ["b", "-", "aé-"]);
+        assert_eq!(parts("------"), ["-"; 6]);
+        assert_eq!(parts("-------"), ["-"; 7]);
+        assert_eq!(parts("--------"), ["--------"]);
+        assert_eq!(parts(&"-".repeat(100)).len(), 1);
+    }
+}

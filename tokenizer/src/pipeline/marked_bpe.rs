@@ -1,0 +1,312 @@
+//! Ids of BPE models that write spaces as `▁` and take the text as one word (Llama 2, Mistral, Gemma): the text is cut at its
+//! spaces as it is, and each stretch between them, a chunk, is merged once; one that was met before is looked up.
+//!
+//! Merging makes tokens of the vocabulary only. Where none has a `▁` behind another character, no merge reaches from one
+//! chunk into the next, and each can be merged by itself: [`MarkedBpePath::new`] makes sure of that.
+
+use super::Pipeline;
+use super::chunk_cache::ChunkCache;
+use super::chunks::{Batch, Chunk, Delimiters, Ids, Known};
+use super::cuts::Neighbours;
+use crate::TokenizerError;
+use crate::added_vocabulary::{AddedVocabulary, Piece};
+use crate::models::{Model, ModelScratch};
+use crate::normalized::{NoSpans, Spans};
+use crate::normalizers::{Normalizer, Prepend, Replace};
+use crate::pool::Pool;
+use crate::pre_tokenizers::{Metaspace, Pattern, PreTokenizer, PrependScheme};
+
+/// What stands for a space in tokens.
+const MARK: char = '▁';
+
+/// Where a mark is put before a stretch of text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Prefix {
+    Always,
+    /// Unless it begins with one.
+    UnlessMarked,
+    /// Where it begins the text, unless it begins with a mark.
+    First,
+    Never,
+}
+
+/// BPE on the whole text, spaces made visible.
+#[derive(Debug)]
+pub(crate) struct MarkedBpePath {
+    prefix: Prefix,
+    delimiters: Delimiters,
+    neighbours: Neighbours,
+    /// Which characters of ASCII are never unknown, and merge with nothing where they become bytes.
+    known: [bool; 256],
+    pool: Pool<Box<Scratch>>,
+}
+
+/// What a run works with, kept for the next.
+#[derive(Default)]
+struct Scratch {
+    cache: ChunkCache,
+    model: ModelScratch,
+    word: String,
+    pieces: Vec<Piece>,
+}
+
+/// What stands in the way of the short way: a mark that is in the text as such, or an error.
+struct Detour;
+
+impl MarkedBpePath {
+    /// `None` where the components are others, or tokens may reach from chunk to chunk.
+    pub(super) fn new(
+        added: &AddedVocabulary,
+        normalizer: Option<&Normalizer>,
+        pre_tokenizer: Option<&PreTokenizer>,
+        model: &Model,
+    ) -> Option<Self> {
+        let Model::Bpe(bpe) = model else {
+            return None;
+        };
+        let prefix = prefix(normalizer, pre_tokenizer)?;
+        let vocabulary = bpe.vocabulary();
+        let mut mark = [0; 4];
+        let mark: &str = MARK.encode_utf8(&mut mark);
+        if added.looks_in_normalized() || !bpe.merges_characters_alone() || vocabulary.token_to_id(mark).is_none() {
+            return None;
+        }
+        // Where unknown characters are dropped, their neighbours meet.
+        if bpe.unk_token().is_none() && !(0..=u8::MAX).all(|byte| bpe.has_token_for(byte)) {
+            return None;
+        }
+        let mut bytes_merge = false;
+        for token in vocabulary.entries().map(|entry| vocabulary.text_of(entry)) {
+            if token.trim_start_matches(MARK).contains(MARK) {
+                return None;
+            }
+            bytes_merge |= may_be_of_bytes(token);
+        }
+        let known = std::array::from_fn(|byte| {
+            let Some(byte) = u8::try_from(byte).ok().filter(u8::is_ascii) else {
+                return false;
+            };
+            let is_token = vocabulary.token_to_id(char::from(byte).encode_utf8(&mut [0; 4])).is_some();
+            is_token || bpe.has_token_for(byte) && !bytes_merge
+        });
+        Some(MarkedBpePath {
+            prefix,
+            delimiters: Delimiters::spaces(),
+            neighbours: Neighbours::of_tokens(vocabulary),
+            known,
+            pool: Pool::new(),
+        })
+    }
+
+    /// Appends the ids of `text`.
+    pub(super) fn ids(&self, pipeline: &Pipeline, text: &str, out: &mut Vec<u32>) -> Result<(), TokenizerError> {
+        let begin = out.len();
+        let done = self.pool.with(Box::default, |scratch| {
+            let mut pieces = std::mem::take(&mut scratch.pieces);
+            pieces.clear();
+            pipeline.added.split_text(text, &mut pieces);
+            let done = pieces.iter().try_for_each(|&Piece { start, end, added }| {
+                let Some(id) = added else {
+                    let text = &text[start..end];
+                    let marks = self.marks_before(text, start == 0);
+                    return Stretch { path: self, pipeline, text, scratch, out }.run(marks);
+                };
+                out.push(id);
+                Ok(())
+            });
+            scratch.pieces = pieces;
+            scratch.model.shrink();
+            done
+        });
+        if let Err(Detour) = done {
+            out.truncate(begin);
+            return match self.prefix {
+                Prefix::First => pipeline.run::<Spans, _>(text, out),
+                _ => pipeline.run::<NoSpans, _>(text, out),
+            };
+        }
+        Ok(())
+    }
+
+    /// How many marks, 0 or 1, are put before a stretch, which isn't empty.
+    fn marks_before(&self, stretch: &str, begins_text: bool) -> usize {
+        let is_put = match self.prefix {
+            Prefix::Always => true,
+            Prefix::UnlessMarked => !stretch.starts_with(' '),
+            Prefix::First => begins_text && !stretch.starts_with(' '),
+            Prefix::Never => false,
+        };
+        usize::from(is_put)
+    }
+}
+
+/// What these components put before a stretch of text, if they do nothing else but write spaces as marks.
+fn prefix(normalizer: Option<&Normalizer>, pre_tokenizer: Option<&PreTokenizer>) -> Option<Prefix> {
+    let steps = match normalizer {
+        None => &[],
+        Some(Normalizer::Sequence(steps)) => &steps[..],
+        Some(only) => std::slice::from_ref(only),
+    };
+    let marks_spaces = |replace: &Replace| {
+        matches!(&replace.pattern, Pattern::Literal(space) if space == " ") && replace.content.chars().eq([MARK])
+    };
+    let is_mark = |prepend: &Prepend| prepend.text.chars().eq([MARK]);
+    match (steps, pre_tokenizer) {
+        ([Normalizer::Replace(replace)], None) if marks_spaces(replace) => Some(Prefix::Never),
+        ([Normalizer::Prepend(prepend), Normalizer::Replace(replace)], None)
+            if is_mark(prepend) && marks_spaces(replace) =>
+        {
+            Some(Prefix::Always)
+        }
+        ([], Some(&PreTokenizer::Metaspace(Metaspace { replacement: MARK, prepend_scheme, split: false }))) => {
+            Some(match prepend_scheme {
+                PrependScheme::Always => Prefix::UnlessMarked,
+                PrependScheme::First => Prefix::First,
+                PrependScheme::Never => Prefix::Never,
+            })
+        }
+        _ => None,
+    }
+}
+
+/// Whether a token may be what the token of a byte merges to.
+fn may_be_of_bytes(token: &str) -> bool {
+    let is_byte = |text: Option<&[u8]>| match text {
+        Some([b'<', b'0', b'x', high, low, b'>']) => high.is_ascii_hexdigit() && low.is_ascii_hexdigit(),
+        _ => false,
+    };
+    const LENGTH: usize = "<0x00>".len();
+    let token = token.as_bytes();
+    token.len() > LENGTH
+        && (is_byte(token.first_chunk::<LENGTH>().map(|text| &text[..]))
+            || is_byte(token.last_chunk::<LENGTH>().map(|text| &text[..])))
+}
+
+/// A stretch of text between added tokens.
+struct Stretch<'a> {
+    path: &'a MarkedBpePath,
+    pipeline: &'a Pipeline,
+    text: &'a str,
+    scratch: &'a mut Scratch,
+    out: &'a mut Vec<u32>,
+}
+
+impl Stretch<'_> {
+    /// `marks` says how many are before the text.
+    fn run(&mut self, mut marks: usize) -> Result<(), Detour> {
+        let bytes = self.text.as_bytes();
+        let mut batch = Batch::default();
+        let mut known = Known::default();
+        let mut at = 0;
+        loop {
+            let spaces = bytes[at..].iter().take_while(|&&byte| byte == b' ').count();
+            let is_put = marks > 0 && at == 0;
+            marks += spaces;
+            at += spaces;
+            if at == bytes.len() {
+                break;
+            }
+            let start = at;
+            if marks == 1 {
+                at = self.path.delimiters.take(bytes, start, &self.scratch.cache, &mut batch);
+                if at > start {
+                    self.batch(batch.chunks(), &mut known)?;
+                    // The last chunk may end the text, with no space after it.
+                    marks = usize::from(at <= bytes.len());
+                    at = at.min(bytes.len());
+                    continue;
+                }
+            }
+            at += bytes[at..].iter().position(|&byte| byte == b' ').unwrap_or(bytes.len() - at);
+            match (marks, is_put) {
+                (1, _) => self.chunk(start, at)?,
+                // With its spaces, which no other chunk begins with.
+                (2.., false) => self.cached(start - marks, at, marks, start)?,
+                _ => self.merged(&self.text[start..at], marks)?,
+            }
+            marks = 0;
+        }
+        if marks > 0 { self.merged("", marks) } else { Ok(()) }
+    }
+
+    /// Chunks with one space before each.
+    fn batch(&mut self, chunks: &[Chunk], known: &mut Known) -> Result<(), Detour> {
+        for chunk in chunks {
+            if chunk.ids.len() > 0 {
+                known.push(chunk.ids);
+                continue;
+            }
+            known.flush(self.out);
+            self.chunk(chunk.start as usize, chunk.end as usize)?;
+        }
+        known.flush(self.out);
+        Ok(())
+    }
+
+    /// A chunk with one space before it.
+    fn chunk(&mut self, start: usize, end: usize) -> Result<(), Detour> {
+        self.cached(start, end, 1, start)
+    }
+
+    /// A chunk from `start` on with so many marks before it, known as what is from `key` on.
+    fn cached(&mut self, key: usize, end: usize, marks: usize, start: usize) -> Result<(), Detour> {
+        let key = &self.text.as_bytes()[key..end];
+        if self.scratch.cache.get(key, self.out) {
+            return Ok(());
+        }
+        let before = self.out.len();
+        match self.parts(&self.text[start..end], marks)? {
+            1 => self.scratch.cache.keep(key, &self.out[before..]),
+            _ => self.scratch.cache.keep_cut(key, &self.out[before..]),
+        }
+        Ok(())
+    }
+
+    /// Merges a chunk part by part, and says how many there were. No token reaches over the end of a part, so no merge does; and no character is unknown,
+    /// for unknown ones side by side would be one token.
+    fn parts(&mut self, chunk: &str, marks: usize) -> Result<usize, Detour> {
+        let known = |byte: u8| self.path.known[usize::from(byte)];
+        let parts = self.path.neighbours.parts(chunk);
+        if parts.len() == 1 || !chunk.bytes().all(known) {
+            return self.merged(chunk, marks).map(|()| 1);
+        }
+        for (place, part) in parts.iter().enumerate() {
+            let is_first = place == 0;
+            let is_cached = match is_first {
+                true => marks == 1 && self.scratch.cache.get(part.as_bytes(), self.out),
+                false => self.scratch.cache.get_part(part.as_bytes(), self.out),
+            };
+            if is_cached {
+                continue;
+            }
+            let before = self.out.len();
+            self.merged(part, if is_first { marks } else { 0 })?;
+            let ids = &self.out[before..];
+            match is_first {
+                true if marks == 1 => self.scratch.cache.keep(part.as_bytes(), ids),
+                true => {}
+                false => self.scratch.cache.keep_part(part.as_bytes(), ids),
+            }
+        }
+        Ok(parts.len())
+    }
+
+    /// Merges a text with marks before it.
+    fn merged(&mut self, text: &str, marks: usize) -> Result<(), Detour> {
+        if text.contains(MARK) {
+            return Err(Detour);
+        }
+        let Scratch { word, model, .. } = &mut *self.scratch;
+        word.clear();
+        word.extend(std::iter::repeat_n(MARK, marks));
+        word.push_str(text);
+        // The long way says what is wrong, with all of the text.
+        self.pipeline.model.tokenize(word, model, &mut Ids(self.out)).map_err(|_| Detour)
+    }
+}
+
+impl std::fmt::Debug for Scratch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Scratch").finish_non_exhaustive()
+    }
+}
