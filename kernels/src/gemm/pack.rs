@@ -114,6 +114,11 @@ impl PackedRhs {
         self.kernel.name
     }
 
+    /// Whether this is a clone of `other`, or the other way round.
+    pub fn shares_panels_with(&self, other: &PackedRhs) -> bool {
+        Arc::ptr_eq(&self.slab, &other.slab) && self.start == other.start && self.bytes() == other.bytes()
+    }
+
     pub(super) fn kernel(&self) -> &'static MicroKernel {
         self.kernel
     }

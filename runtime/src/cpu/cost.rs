@@ -1,6 +1,6 @@
 //! What a step takes: floating-point operations, memory traffic, and which kernel does it.
 
-use loquat_kernels::Cpu;
+use loquat_kernels::{Cpu, PackedRhs};
 
 use super::step::{Step, StepKind};
 use crate::{batch::BatchView, graph::Rows};
@@ -90,10 +90,11 @@ impl Step {
         }
     }
 
-    pub(super) fn packed_bytes(&self) -> usize {
+    /// The packed weight that the step reads.
+    pub(super) fn packed(&self) -> Option<&PackedRhs> {
         match &self.kind {
-            StepKind::Linear { weight, bias, .. } => weight.bytes() + 4 * bias.as_ref().map_or(0, Vec::len),
-            _ => 0,
+            StepKind::Linear { weight, .. } => Some(weight),
+            _ => None,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use loquat_kernels::{Cpu, Exec, KernelError};
+use loquat_kernels::{Cpu, Exec, KernelError, PackedRhs};
 
 use super::{
     Arena,
@@ -148,9 +148,16 @@ impl Program {
         self.steps.iter().map(|step| (step.name.as_str(), step.kernel_name(&self.cpu)))
     }
 
-    /// Bytes of weights that were packed or copied; tables of embeddings stay in their file.
+    /// Bytes of packed weights, each counted once; tables of embeddings stay in their file.
     pub fn packed_bytes(&self) -> usize {
-        self.steps.iter().map(Step::packed_bytes).sum()
+        let mut weights: Vec<&PackedRhs> = Vec::new();
+        for weight in self.steps.iter().filter_map(Step::packed) {
+            // Layers may share one, which is there once.
+            if !weights.iter().any(|other| weight.shares_panels_with(other)) {
+                weights.push(weight);
+            }
+        }
+        weights.iter().map(|weight| weight.bytes()).sum()
     }
 
     /// `f32`s of scratch that the steps need for a batch.
