@@ -36,7 +36,7 @@ impl Layout {
         max_kv.checked_add(4 * TILE_WORDS)?.checked_mul(4 * nr)?;
         spec.head_dim.checked_add(4 * TILE_WORDS)?.checked_mul(4 * nr)?;
         let (head_words, key_words) = (kernel.arithmetic.words(spec.head_dim), kernel.arithmetic.words(max_kv));
-        let odd = |words: usize| (words / TILE_WORDS | 1) * TILE_WORDS;
+        let odd = |words: usize| ((words / TILE_WORDS) | 1) * TILE_WORDS;
         let (head_stride, key_stride) = (odd(head_words), odd(key_words));
         let key_panels = max_kv.div_ceil(nr);
         let parts = [

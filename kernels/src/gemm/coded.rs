@@ -34,7 +34,7 @@ impl Layout {
     fn new(kernel: &MicroKernel, rows: usize, k: usize, workers: usize) -> Option<Layout> {
         k.checked_add(4 * TILE_WORDS)?.checked_mul(2)?;
         let words = kernel.arithmetic.words(k);
-        let stride = (words / TILE_WORDS + 1 | 1) * TILE_WORDS;
+        let stride = ((words / TILE_WORDS + 1) | 1) * TILE_WORDS;
         let rows_len = rows.checked_add(kernel.mr)?.checked_mul(stride)?;
         let acc_len = rows.min(BLOCK_ROWS).next_multiple_of(kernel.mr) * kernel.nr;
         let len = acc_len.checked_mul(workers)?.checked_add(rows_len)?;
