@@ -29,11 +29,6 @@ impl Arithmetic {
         }
     }
 
-    /// The arithmetic that stands in for this one at the level of `cpu`: itself where there is a kernel, else [`F32`](Arithmetic::F32).
-    pub fn available(self, cpu: &Cpu) -> Arithmetic {
-        if super::kernels_of(cpu, self).next().is_some() { self } else { Arithmetic::F32 }
-    }
-
     /// Coded values that one value becomes.
     pub(crate) fn parts(self) -> usize {
         if self == Arithmetic::Bf16x3 { 2 } else { 1 }

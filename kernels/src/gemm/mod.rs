@@ -15,6 +15,7 @@ mod microkernel;
 mod pack;
 pub mod reference;
 mod scalar;
+mod table;
 
 #[cfg(target_arch = "x86_64")]
 mod amx;
@@ -28,11 +29,13 @@ mod neon;
 pub use arithmetic::Arithmetic;
 pub use coded::scratch_len;
 pub use epilogue::Epilogue;
-pub use microkernel::{MICROKERNELS, MicroKernel, kernel_for, kernels_of};
+pub use microkernel::MicroKernel;
 pub use pack::{PackedRhs, RhsShape};
+pub use table::{MICROKERNELS, kernel_for, kernels_of};
 
 pub(crate) use arithmetic::{TILE_WORDS, encode, encode_one};
-pub(crate) use microkernel::{CodedTile, Prefetch, ScratchTile, Tile, TileFn, split_rows};
+pub(crate) use microkernel::{CodedTile, Prefetch, Tile, TileFn, split_rows};
+pub(crate) use table::ScratchTile;
 
 use crate::{Cpu, Exec, KernelError, MatMut, MatRef, error::expect_eq, view::SharedMat};
 
