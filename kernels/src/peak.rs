@@ -29,11 +29,14 @@ pub fn products(cpu: &Cpu, arithmetic: Arithmetic, iterations: u64) -> u64 {
     {
         let amx = cpu.features().contains(Features::AMX);
         let vnni = cpu.features().contains(Features::AVX512_VNNI);
-        // SAFETY (of all): the level has the unit.
         match arithmetic {
+            // SAFETY: the level has tiles.
             Arithmetic::Bf16 if amx => return unsafe { x86::tiles_of_bf16(iterations) },
+            // SAFETY: the level has tiles.
             Arithmetic::Bf16x3 if amx => return unsafe { x86::tiles_of_bf16(iterations) } / 3,
+            // SAFETY: the level has tiles.
             Arithmetic::Int8 if amx => return unsafe { x86::tiles_of_bytes(iterations) },
+            // SAFETY: the level has VNNI.
             Arithmetic::Int8 if vnni => return unsafe { x86::vectors_of_bytes(iterations) },
             _ => {}
         }

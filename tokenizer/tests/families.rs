@@ -2,34 +2,13 @@
 //!
 //! The families whose tokenizer the reference's converters write are in the golden files; here are the others.
 
-use std::path::{Path, PathBuf};
+mod support;
+
+use std::path::Path;
 
 use loquat_tokenizer::{DecodeOptions, EncodeOptions, Tokenizer};
 use serde_json::{Map, Value, json};
-
-/// A folder that is removed again.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str, files: &[(&str, &[u8])]) -> Folder {
-        let folder = std::env::temp_dir().join(format!("loquat-tokenizer-family-{}-{name}", std::process::id()));
-        std::fs::create_dir_all(&folder).expect("a folder");
-        for (file, bytes) in files {
-            std::fs::write(folder.join(file), bytes).expect("a file");
-        }
-        Folder(folder)
-    }
-
-    fn load(&self) -> Tokenizer {
-        Tokenizer::from_folder(&self.0).expect("a tokenizer")
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
+use support::Folder;
 
 fn ids(tokenizer: &Tokenizer, text: &str) -> Vec<u32> {
     let encoding = tokenizer.encode(text, None, &EncodeOptions::default()).expect("an encoding");

@@ -1,35 +1,13 @@
 //! A model folder: `tokenizer.json` or `vocab.txt`, and what the side files add.
 
-use std::path::{Path, PathBuf};
+mod support;
+
+use std::path::Path;
 
 use loquat_tokenizer::{EncodeOptions, Side, Tokenizer};
+use support::Folder;
 
 const VOCABULARY: &str = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nhello\nHello\né\ne\n中\n中国\n##国\n";
-
-/// A folder that is removed again.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str, files: &[(&str, &str)]) -> Folder {
-        let folder = std::env::temp_dir().join(format!("loquat-tokenizer-{}-{name}", std::process::id()));
-        std::fs::create_dir_all(&folder).expect("a folder");
-        for (file, text) in files {
-            std::fs::write(folder.join(file), text).expect("a file");
-        }
-        Folder(folder)
-    }
-
-    fn load(&self) -> Tokenizer {
-        Tokenizer::from_folder(&self.0).expect("a tokenizer")
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
-
 fn tokens(tokenizer: &Tokenizer, text: &str) -> Vec<String> {
     let encoding = tokenizer.encode(text, None, &EncodeOptions::default()).expect("an encoding");
     encoding.tokens(tokenizer)
@@ -68,7 +46,7 @@ fn the_configuration_changes_the_normalizer() {
 fn special_tokens_may_have_other_names() {
     let vocabulary = VOCABULARY.replace("[CLS]", "<s>").replace("[SEP]", "</s>");
     let map = r#"{"cls_token": "<s>", "sep_token": {"content": "</s>", "lstrip": false}}"#;
-    let folder = Folder::new("names", &[("vocab.txt", &vocabulary), ("special_tokens_map.json", map)]);
+    let folder = Folder::new("names", &[("vocab.txt", vocabulary.as_str()), ("special_tokens_map.json", map)]);
     let tokenizer = folder.load();
     assert_eq!(tokens(&tokenizer, "hello <s>"), ["<s>", "hello", "<s>", "</s>"]);
 }

@@ -80,24 +80,24 @@ pub(crate) fn encode(cpu: &Cpu, arithmetic: Arithmetic, values: &[f32], words: &
             1.0
         }
         Arithmetic::Bf16 => {
-            encode_by(values, words, 1, reference::bf16);
+            encode_parts(values, words, 1);
             1.0
         }
         Arithmetic::Bf16x3 => {
-            encode_by(values, words, 2, reference::bf16);
+            encode_parts(values, words, 2);
             1.0
         }
     }
 }
 
-/// Codes without instructions for it.
-fn encode_by(values: &[f32], words: &mut [u32], parts: usize, round: impl Fn(f32) -> u16) {
+/// Codes each value as so many `bf16`, without instructions for it.
+fn encode_parts(values: &[f32], words: &mut [u32], parts: usize) {
     words.fill(0);
     for (tile, values) in words.chunks_exact_mut(parts * TILE_WORDS).zip(values.chunks(2 * TILE_WORDS)) {
         for (i, &value) in values.iter().enumerate() {
             let mut rest = value;
             for part in 0..parts {
-                let rounded = round(rest);
+                let rounded = reference::bf16(rest);
                 tile[part * TILE_WORDS + i / 2] |= u32::from(rounded) << (16 * (i % 2));
                 rest -= f32::from_bits(u32::from(rounded) << 16);
             }

@@ -3,8 +3,8 @@
 //! Two tables without chains: a short text has two places, a longer one has one, and what came last stays. Together they
 //! take 5 MB, whatever the text.
 
-/// Longest text of the table of short ones; the byte after its last place holds its length.
-pub(super) const SHORT: usize = 15;
+use super::word_cache::{KEPT, SHORT};
+
 /// Most ids of a text there.
 pub(super) const SHORT_IDS: usize = 6;
 /// Bits of an id there; three share 64.
@@ -20,19 +20,6 @@ const LONG_BITS: u32 = 14;
 /// A short text: its bytes, zeros, and its length.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Key(u64, u64);
-
-/// For each length, which bytes to keep.
-const KEPT: [(u64, u64); SHORT + 1] = {
-    let mut kept = [(0, 0); SHORT + 1];
-    let mut length = 1;
-    while length <= SHORT {
-        let low = if length < 8 { (1 << (8 * length)) - 1 } else { u64::MAX };
-        let high = if length > 8 { (1 << (8 * (length - 8))) - 1 } else { 0 };
-        kept[length] = (low, high);
-        length += 1;
-    }
-    kept
-};
 
 /// Marks the key of a text that is a part of a chunk, and not its first.
 const PART: u64 = 1 << 60;

@@ -1,7 +1,8 @@
 //! Finding the chunks of a text, which lie between spaces, many at a time, and looking them up together: the table is too large
 //! for the processor's nearest caches, and memory answers many questions in the time of one.
 
-use super::chunk_cache::{ChunkCache, Key, SHORT, SHORT_IDS, ShortIds};
+use super::chunk_cache::{ChunkCache, Key, SHORT_IDS, ShortIds};
+use super::word_cache::SHORT;
 use crate::models::TokenSink;
 
 /// Chunks that are looked up together.

@@ -26,8 +26,8 @@ pub(super) const VIEW: usize = 80;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Key(u64, u64);
 
-/// For each length, which bytes to keep.
-const KEPT: [(u64, u64); SHORT + 1] = {
+/// For each length of a short word, which of its bytes and those behind it to keep.
+pub(super) const KEPT: [(u64, u64); SHORT + 1] = {
     let mut kept = [(0, 0); SHORT + 1];
     let mut length = 1;
     while length <= SHORT {

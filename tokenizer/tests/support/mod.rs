@@ -1,0 +1,29 @@
+//! What several test files need.
+
+use std::path::PathBuf;
+
+use loquat_tokenizer::Tokenizer;
+
+/// A folder that is removed again.
+pub struct Folder(pub PathBuf);
+
+impl Folder {
+    pub fn new<T: AsRef<[u8]>>(name: &str, files: &[(&str, T)]) -> Folder {
+        let folder = std::env::temp_dir().join(format!("loquat-tokenizer-{}-{name}", std::process::id()));
+        std::fs::create_dir_all(&folder).expect("a folder");
+        for (file, content) in files {
+            std::fs::write(folder.join(file), content).expect("a file");
+        }
+        Folder(folder)
+    }
+
+    pub fn load(&self) -> Tokenizer {
+        Tokenizer::from_folder(&self.0).expect("a tokenizer")
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
