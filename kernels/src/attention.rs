@@ -57,8 +57,8 @@ const COPIED_VALUES: usize = 256;
 pub fn scratch_len(cpu: &Cpu, spec: &AttentionSpec, max_kv: usize, workers: usize) -> Result<usize, KernelError> {
     let kernel = spec.kernel(cpu);
     let len = match kernel.tile {
-        TileFn::InPlace(_) => Layout::new(kernel, spec, max_kv).map(|layout| layout.len),
         TileFn::Coded { .. } => coded::Layout::new(kernel, spec, max_kv).map(|layout| layout.len),
+        _ => Layout::new(kernel, spec, max_kv).map(|layout| layout.len),
     };
     let too_large = KernelError::TooLarge { what: "attention scratch", rows: workers, cols: max_kv };
     len.and_then(|len| len.checked_mul(workers)).ok_or(too_large)
@@ -102,8 +102,8 @@ pub fn attention(
         return Err(KernelError::Shape { what: "attention scratch", expected: needed, found: scratch.len() });
     }
     let layout = match kernel.tile {
-        TileFn::InPlace(_) => Layout::new(kernel, spec, max_kv).map(AnyLayout::InPlace),
         TileFn::Coded { .. } => coded::Layout::new(kernel, spec, max_kv).map(AnyLayout::Coded),
+        _ => Layout::new(kernel, spec, max_kv).map(AnyLayout::InPlace),
     };
     let Some(layout) = layout else { return Ok(()) };
     let own_len = needed / workers;

@@ -73,7 +73,7 @@ pub struct Features(u32);
 impl Features {
     /// The empty set.
     pub const NONE: Features = Features(0);
-    /// AVX2 with FMA: all of x86-64-v3.
+    /// AVX2 with FMA and F16C: all of x86-64-v3.
     pub const AVX2_FMA: Features = Features(1);
     /// AVX-512 F, BW, CD, DQ, VL: all of x86-64-v4.
     pub const AVX512: Features = Features(1 << 1);
@@ -222,9 +222,11 @@ fn probe(level: Level) -> Option<Cpu> {
     match level {
         Level::Scalar => Some(SCALAR),
         #[cfg(target_arch = "x86_64")]
-        Level::Avx2 => {
-            pulp::x86::V3::try_new().map(|v3| Cpu { level, features: Features::AVX2_FMA, arch: pulp::Arch::V3(v3) })
-        }
+        Level::Avx2 => pulp::x86::V3::try_new().filter(|_| is_x86_feature_detected!("f16c")).map(|v3| Cpu {
+            level,
+            features: Features::AVX2_FMA,
+            arch: pulp::Arch::V3(v3),
+        }),
         #[cfg(target_arch = "x86_64")]
         Level::Avx512 => pulp::x86::V4::try_new().map(|v4| Cpu {
             level,
@@ -285,7 +287,8 @@ mod tests {
         #[cfg(target_arch = "x86_64")]
         {
             let has = |level| Cpu::with_level(level).is_ok();
-            assert_eq!(has(Level::Avx2), is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"));
+            let avx2 = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
+            assert_eq!(has(Level::Avx2), avx2 && is_x86_feature_detected!("f16c"));
             assert_eq!(
                 has(Level::Avx512),
                 is_x86_feature_detected!("avx512vl") && is_x86_feature_detected!("avx512dq")

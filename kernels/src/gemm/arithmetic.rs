@@ -16,6 +16,9 @@ pub enum Arithmetic {
     /// Values rounded to 127 steps either way: of each output column's largest weight, and of each row's largest activation. Products are
     /// added up exactly.
     Int8,
+    /// Weights rounded to four bits, with a scale for each 32 of a column; activations and sums are `f32`. For products that are limited by
+    /// reading the weights, such as those of one row. See [`int4`](super::int4).
+    Int4,
 }
 
 impl Arithmetic {
@@ -26,6 +29,7 @@ impl Arithmetic {
             Arithmetic::Bf16x3 => "bf16x3",
             Arithmetic::Bf16 => "bf16",
             Arithmetic::Int8 => "int8",
+            Arithmetic::Int4 => "int4",
         }
     }
 
@@ -34,10 +38,10 @@ impl Arithmetic {
         if self == Arithmetic::Bf16x3 { 2 } else { 1 }
     }
 
-    /// Words of 32 bits that a row of `k` values takes in coded form.
+    /// Words of 32 bits that a left-hand row of `k` values takes in coded form.
     pub(crate) fn words(self, k: usize) -> usize {
         match self {
-            Arithmetic::F32 => k,
+            Arithmetic::F32 | Arithmetic::Int4 => k,
             Arithmetic::Bf16 => k.div_ceil(32) * TILE_WORDS,
             Arithmetic::Bf16x3 => k.div_ceil(32) * 2 * TILE_WORDS,
             Arithmetic::Int8 => k.div_ceil(64) * TILE_WORDS,
@@ -62,7 +66,7 @@ pub(crate) const TILE_WORDS: usize = 16;
 pub(crate) fn encode(cpu: &Cpu, arithmetic: Arithmetic, values: &[f32], words: &mut [u32]) -> f32 {
     debug_assert_eq!(words.len(), arithmetic.words(values.len()));
     match arithmetic {
-        Arithmetic::F32 => {
+        Arithmetic::F32 | Arithmetic::Int4 => {
             words.copy_from_slice(bytemuck::cast_slice(values));
             1.0
         }

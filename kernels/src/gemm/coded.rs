@@ -47,7 +47,7 @@ impl Layout {
 /// # Errors
 /// If the number overflows.
 pub fn scratch_len(rhs: &PackedRhs, rows: usize, workers: usize) -> Result<usize, KernelError> {
-    if rhs.arithmetic() == Arithmetic::F32 {
+    if !matches!(rhs.kernel().tile, TileFn::Coded { .. }) {
         return Ok(0);
     }
     let layout = Layout::new(rhs.kernel(), rows, rhs.k(), workers);

@@ -26,6 +26,13 @@ pub const MICROKERNELS: &[MicroKernel] = &[
     super::int8::VNNI,
     #[cfg(target_arch = "x86_64")]
     super::amx::INT8,
+    super::int4::SCALAR,
+    #[cfg(target_arch = "aarch64")]
+    super::int4::NEON,
+    #[cfg(target_arch = "x86_64")]
+    super::int4::AVX2,
+    #[cfg(target_arch = "x86_64")]
+    super::int4::AVX512,
 ];
 
 /// The microkernels for an arithmetic at the level of `cpu`; none where the level has no instructions for it.

@@ -62,6 +62,8 @@ impl Case {
             Arithmetic::Bf16x3 => 3.0 * 2f64.powi(-18),
             Arithmetic::Bf16 => 2.0 * 2f64.powi(-9),
             Arithmetic::Int8 => 2.0 * 0.5 / 127.0,
+            // Weights alone, half a step of seven.
+            Arithmetic::Int4 => 0.5 / 7.0,
         };
         // Errors of random values seldom point the same way: their sum grows like the root of their number.
         1e-6 + f64::from(f32::EPSILON) * k * 0.5 + coding * (2.0 + 3.0 * k.sqrt()).min(k)
@@ -172,6 +174,39 @@ fn all_kernels_for_bytes_agree_bit_for_bit() {
         let own = kernels().into_iter().filter(|(_, kernel)| kernel.arithmetic == Arithmetic::Int8);
         let outputs: Vec<Vec<f32>> = own.map(|(cpu, kernel)| case.run(&cpu, kernel, Exec::Serial).0).collect();
         assert!(outputs.windows(2).all(|pair| pair[0] == pair[1]), "{m}x{n}x{k}");
+    }
+}
+
+/// Weights that are on a grid of four bits: what is left are the roundings of `f32`, and all levels with fused multiply-adds agree.
+#[test]
+fn products_with_four_bits_are_those_of_the_decoded_weights() {
+    for (m, n, k) in [(1, 1, 1), (1, 300, 768), (2, 130, 33), (7, 129, 95), (5, 33, 65), (4, 8, 64)] {
+        let lhs = values(m * k, 1);
+        let scale =
+            |row: usize, i: usize| half::f16::from_f32(0.01 * (1 + (row + i / int4::GROUP) % 5) as f32).to_f32();
+        let weight: Vec<f32> = (0..n * k)
+            .map(|i| (((i * 2_654_435_761) >> 7) % 16) as f32 - 8.0)
+            .enumerate()
+            .map(|(i, code)| code * scale(i / k, i % k))
+            .collect();
+        let lhs = MatRef::new(&lhs, m, k, k).unwrap();
+        let weight = MatRef::new(&weight, n, k, k).unwrap();
+        let expected = reference::gemm(lhs, weight, &Epilogue::default());
+        let mut fused: Vec<Vec<f32>> = Vec::new();
+        for (cpu, kernel) in kernels().into_iter().filter(|(_, kernel)| kernel.arithmetic == Arithmetic::Int4) {
+            let fill = |i: usize, row: &mut [f32]| row.copy_from_slice(weight.row(i));
+            let rhs = PackedRhs::pack_for(kernel, &cpu, Exec::Serial, k, n, &fill).unwrap();
+            let mut out = vec![f32::NAN; m * n];
+            let target = MatMut::new(&mut out, m, n, n).unwrap();
+            gemm(&cpu, Exec::Serial, lhs, &rhs, &Epilogue::default(), &mut [], target).unwrap();
+            for (found, expected) in out.iter().zip(&expected) {
+                assert!((f64::from(*found) - expected).abs() <= 1e-6 * k as f64, "{kernel:?} {m}x{n}x{k}");
+            }
+            if cpu.level() != crate::Level::Scalar {
+                fused.push(out);
+            }
+        }
+        assert!(fused.windows(2).all(|pair| pair[0] == pair[1]), "{m}x{n}x{k}");
     }
 }
 

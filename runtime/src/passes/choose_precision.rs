@@ -26,6 +26,8 @@ pub(super) fn run(graph: &mut Graph, precision: Precision) -> Report {
                 continue;
             }
             Op::Linear(linear) => linear.arithmetic = arithmetic,
+            // No weights.
+            Op::Attention(_) if arithmetic == Arithmetic::Int4 => continue,
             // Probabilities don't have the even spread that bytes with one scale a row are good for.
             Op::Attention(attention) if arithmetic == Arithmetic::Int8 => attention.spec.arithmetic = Arithmetic::Bf16,
             Op::Attention(attention) => attention.spec.arithmetic = arithmetic,
