@@ -34,7 +34,7 @@ pub use microkernel::MicroKernel;
 pub use pack::{PackedRhs, RhsShape};
 pub use table::{MICROKERNELS, kernel_for, kernels_of};
 
-pub(crate) use arithmetic::{TILE_WORDS, encode, encode_one};
+pub(crate) use arithmetic::{TILE_WORDS, encode, encode_pair};
 pub(crate) use microkernel::{CodedTile, Prefetch, Tile, TileFn, split_rows};
 pub(crate) use table::ScratchTile;
 

@@ -233,7 +233,7 @@ fn bytes_never_saturate() {
 
 #[test]
 fn codes_are_those_of_the_reference() {
-    use arithmetic::{encode, reference};
+    use arithmetic::{encode, encode_one, encode_pair, reference};
     let special = [0.0, -0.0, 1e-40, -1e-39, f32::MIN_POSITIVE, f32::MAX, f32::INFINITY, 1.0 + 1.0 / 256.0, 3.0];
     for cpu in Cpu::available() {
         for k in [0, 1, 2, 15, 16, 17, 31, 32, 33, 63, 64, 65, 200] {
@@ -252,6 +252,20 @@ fn codes_are_those_of_the_reference() {
             let mut words = vec![u32::MAX; Arithmetic::Bf16x3.words(k)];
             encode(&cpu, Arithmetic::Bf16x3, &row, &mut words);
             let codes: &[u16] = bytemuck::cast_slice(&words);
+            let (mut high, mut low) = (vec![0.0; k], vec![0.0; k]);
+            let second = &row[k.min(3)..];
+            encode_pair(&cpu, &row, second, &mut high, &mut low);
+            for (i, (high, low)) in high.iter().zip(&low).enumerate() {
+                let pair = [Some(&row[i]), second.get(i)].map(|value| encode_one(value.copied().unwrap_or(0.0)));
+                let both = |part: usize| pair[0][part] | pair[1][part] << 16;
+                // What is left of an infinity is no number, of which there are several.
+                let same = |found: f32, expected: u32| {
+                    found.to_bits() == expected
+                        || row[i].is_infinite()
+                        || second.get(i).is_some_and(|value| value.is_infinite())
+                };
+                assert!(same(*high, both(0)) && same(*low, both(1)), "{} {k} {i}", cpu.level());
+            }
             for (tile, (codes, row)) in codes.chunks(64).zip(row.chunks(32)).enumerate() {
                 for i in 0..32 {
                     let value = row.get(i).copied().unwrap_or(0.0);
@@ -264,6 +278,26 @@ fn codes_are_those_of_the_reference() {
                     assert!(same(codes[i], high) && same(codes[32 + i], low), "{} {k} {tile} {i}", cpu.level());
                 }
             }
+        }
+    }
+}
+
+/// Every level gives a row the same bytes and the same scale.
+#[test]
+fn bytes_of_a_row_are_the_same_on_every_level() {
+    for k in [0, 1, 2, 15, 16, 17, 63, 64, 65, 200] {
+        for bad in [None, Some(f32::NAN), Some(f32::INFINITY), Some(-1e-40)] {
+            let mut row = values(k, k as u32);
+            if let (Some(bad), Some(last)) = (bad, row.last_mut()) {
+                *last = bad;
+            }
+            let coded = Cpu::available().into_iter().map(|cpu| {
+                let mut words = vec![u32::MAX; Arithmetic::Int8.words(k)];
+                let scale = encode(&cpu, Arithmetic::Int8, &row, &mut words);
+                (scale.to_bits(), words)
+            });
+            let coded: Vec<_> = coded.collect();
+            assert!(coded.windows(2).all(|pair| pair[0] == pair[1]), "{k} {bad:?}");
         }
     }
 }
