@@ -1,6 +1,8 @@
 //! The arithmetics that products are computed in, and the form that each gives its operands.
 
-use crate::{Cpu, Features};
+use crate::Cpu;
+#[cfg(target_arch = "x86_64")]
+use crate::Features;
 
 /// How a product is computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
