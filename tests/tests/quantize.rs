@@ -10,8 +10,7 @@ use loquat::{
 };
 use loquat_tests::{Report, goldens, original_minilm, sentences};
 
-const FORMATS: [WeightFormat; 4] =
-    [WeightFormat::Int8, WeightFormat::Int4, WeightFormat::Bf16, WeightFormat::F16];
+const FORMATS: [WeightFormat; 4] = [WeightFormat::Int8, WeightFormat::Int4, WeightFormat::Bf16, WeightFormat::F16];
 
 /// Where a test's folder goes.
 fn out(name: &str) -> PathBuf {

@@ -169,7 +169,8 @@ impl Calibration {
         let ranked = self.sample(RANKING_TEXTS);
         let cosines = |high: &[&Vec<String>], sample: &[usize]| -> Result<(f64, f64), Error> {
             let keep_high = high.iter().flat_map(|unit| unit.iter().cloned()).collect();
-            let mut builder = SentenceEmbeddings::builder().model(folder).precision(Precision::Int8).keep_high(keep_high);
+            let mut builder =
+                SentenceEmbeddings::builder().model(folder).precision(Precision::Int8).keep_high(keep_high);
             if let Some(threads) = threads {
                 builder = builder.threads(threads);
             }
@@ -310,8 +311,7 @@ mod tests {
         let energy: f64 = columns.iter().map(|column| f64::from(dot(column, column))).sum();
         for i in 0..13 {
             for j in 0..13 {
-                let product: f64 =
-                    (i.max(j)..13).map(|m| factor.upper[i * 13 + m] * factor.upper[j * 13 + m]).sum();
+                let product: f64 = (i.max(j)..13).map(|m| factor.upper[i * 13 + m] * factor.upper[j * 13 + m]).sum();
                 let moment = f64::from(dot(&columns[factor.order[i]], &columns[factor.order[j]]));
                 let expected = moment + if i == j { DAMPING * energy / 13.0 } else { 0.0 };
                 assert!((product - expected).abs() < 1e-4, "{i}, {j}: {product} for {expected}");

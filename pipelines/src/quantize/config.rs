@@ -63,10 +63,8 @@ fn quantization(format: WeightFormat, group: usize, plan: &Plan<'_>) -> Value {
     groups.insert("group_0".to_owned(), linear);
     let tables = plan.has_int8_tables();
     if tables {
-        groups.insert(
-            "group_1".to_owned(),
-            kind("Embedding", "int-quantized", values(8, "channel", None), Value::Null),
-        );
+        groups
+            .insert("group_1".to_owned(), kind("Embedding", "int-quantized", values(8, "channel", None), Value::Null));
     }
     let format = match format {
         WeightFormat::Int4 if tables => "mixed-precision",

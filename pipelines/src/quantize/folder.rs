@@ -62,7 +62,9 @@ impl NewFolder {
         if !modules.transformer.is_empty() {
             self.copy_folder(&modules.transformer, false)?;
         }
-        modules.folders.iter().try_for_each(|folder| self.copy_folder(folder, true))
+        // A module without settings, such as Normalize, often has no folder.
+        let mut folders = modules.folders.iter().filter(|folder| self.source.join(folder).is_dir());
+        folders.try_for_each(|folder| self.copy_folder(folder, true))
     }
 
     fn copy_folder(&self, folder: &str, weights_too: bool) -> Result<(), Error> {

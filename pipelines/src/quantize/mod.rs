@@ -220,7 +220,10 @@ impl Quantizer {
             return error("least_cosine", format!("{}, expected a number from 0 to below 1", self.least_cosine));
         }
         if self.calibration.is_some() && matches!(self.format, WeightFormat::Bf16 | WeightFormat::F16) {
-            return error("calibrate", "bf16 and f16 are roundings to the nearest value, with nothing to choose".into());
+            return error(
+                "calibrate",
+                "bf16 and f16 are roundings to the nearest value, with nothing to choose".into(),
+            );
         }
         if self.calibration.as_ref().is_some_and(Vec::is_empty) {
             return error("calibrate", "no texts: give at least one".into());

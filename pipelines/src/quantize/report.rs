@@ -158,11 +158,7 @@ impl<'a> Comparison<'a> {
         })
     }
 
-    fn layers(
-        &self,
-        files: &ModelFiles,
-        progress: &mut dyn FnMut(&str, Progress),
-    ) -> Result<Vec<LayerReport>, Error> {
+    fn layers(&self, files: &ModelFiles, progress: &mut dyn FnMut(&str, Progress)) -> Result<Vec<LayerReport>, Error> {
         let session = load::layers_session(files, self.modules, &options(self.threads)?)?;
         let mut names: Vec<String> = Vec::new();
         if let Some(stage) = session.inspect().stages().first() {

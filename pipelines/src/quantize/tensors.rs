@@ -137,8 +137,9 @@ impl<'a> Plan<'a> {
             self.items.iter().map(|_| Mutex::new(None)).collect();
         let (next, done) = (AtomicUsize::new(0), AtomicUsize::new(0));
         let work = || {
-            while let Some(item) = self.items.get(next.fetch_add(1, Ordering::Relaxed)) {
-                let index = self.items.iter().position(|other| std::ptr::eq(item, other)).unwrap_or_default();
+            loop {
+                let index = next.fetch_add(1, Ordering::Relaxed);
+                let Some(item) = self.items.get(index) else { break };
                 *results[index].lock().unwrap_or_else(PoisonError::into_inner) = Some(item.run(calibration));
                 done.fetch_add(1, Ordering::Relaxed);
             }
@@ -166,7 +167,8 @@ impl<'a> Plan<'a> {
 impl<'a> Item<'a> {
     fn run(&self, calibration: Option<&Calibration>) -> Result<Written<'a>, Error> {
         let TensorView { name, dtype, shape, bytes } = self.tensor;
-        let tensor = |name: String, dtype, shape: Vec<usize>, bytes: Cow<'a, [u8]>| NewTensor { name, dtype, shape, bytes };
+        let tensor =
+            |name: String, dtype, shape: Vec<usize>, bytes: Cow<'a, [u8]>| NewTensor { name, dtype, shape, bytes };
         let as_it_is = || tensor(name.to_owned(), dtype, shape.to_vec(), Cow::Borrowed(bytes));
         let (values, target) = match (self.tensor.to_f32(), self.target) {
             (Some(values), target) if target != Target::AsItIs => (values, target),
@@ -190,7 +192,11 @@ impl<'a> Item<'a> {
                     return Err(self.error(format!("{value} is beyond the range of f16: take bf16")));
                 }
                 let found = values.iter().map(|&value| f16::from_f32(value).to_f32()).collect();
-                ("F16", floats(Dtype::F16, to_bytes(&values, |value| f16::from_f32(value).to_le_bytes())), Cow::Owned(found))
+                (
+                    "F16",
+                    floats(Dtype::F16, to_bytes(&values, |value| f16::from_f32(value).to_le_bytes())),
+                    Cow::Owned(found),
+                )
             }
             Target::Bf16 => {
                 if let Some(value) = values.iter().find(|value| !bf16::from_f32(**value).is_finite()) {
@@ -214,10 +220,10 @@ impl<'a> Item<'a> {
                     }
                     Integers::Int4 { .. } => {
                         let scales = to_bytes(&coded.scales, |value| f16::from_f32(value).to_le_bytes());
-                        let dims = [rows, width].iter().flat_map(|&dim| (dim as u64).to_le_bytes()).collect::<Vec<u8>>();
+                        let dims =
+                            [rows, width].iter().flat_map(|&dim| (dim as u64).to_le_bytes()).collect::<Vec<u8>>();
                         let packed_shape = vec![rows, width.div_ceil(8)];
-                        let packed =
-                            tensor(format!("{name}_packed"), Dtype::I32, packed_shape, coded.packed4().into());
+                        let packed = tensor(format!("{name}_packed"), Dtype::I32, packed_shape, coded.packed4().into());
                         let new = vec![
                             packed,
                             tensor(format!("{name}_shape"), Dtype::I64, vec![2], dims.into()),

@@ -178,7 +178,10 @@ impl CompressedTensors {
                 Some("group") | None => match weights.group_size.and_then(|size| usize::try_from(size).ok()) {
                     Some(size) if size > 0 => Some(size),
                     _ => {
-                        return Err(in_group(format!("expected a group_size from 1 up, found {:?}", weights.group_size)));
+                        return Err(in_group(format!(
+                            "expected a group_size from 1 up, found {:?}",
+                            weights.group_size
+                        )));
                     }
                 },
                 Some(strategy) => {

@@ -178,7 +178,8 @@ impl<'a> Resolver<'a> {
             let expected: Vec<String> =
                 expected.map(|&(bits, _)| format!("[{}, {}] for {bits} bits", part.rows, words(bits))).collect();
             let (expected, found) = (expected.join(" or "), tensor.shape);
-            return self.problem(&packed, format!("expected I32 of shape {expected}, found {} {found:?}", tensor.dtype));
+            return self
+                .problem(&packed, format!("expected I32 of shape {expected}, found {} {found:?}", tensor.dtype));
         };
         let schemes: Vec<Scheme> = schemes.iter().filter(|scheme| scheme.bits == bits).copied().collect();
         let scales = self.scales(&name, part.rows, width, &schemes)?;

@@ -198,7 +198,9 @@ fn print(out: &mut Output, report: &QuantizationReport, folder: &Path) -> Result
             tensor.name, tensor.stored_as, tensor.bytes_after, tensor.cosine, tensor.max_error
         ))?;
     }
-    out.line("\nresults of layer                                                            cosine  max error   largest")?;
+    out.line(
+        "\nresults of layer                                                            cosine  max error   largest",
+    )?;
     for layer in &report.layers {
         out.line(format_args!(
             "{:<72} {:>9.6} {:>10.2e} {:>9.2e}",

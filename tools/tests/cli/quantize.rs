@@ -25,10 +25,11 @@ fn a_quantised_folder_serves_every_command_and_the_report_says_what_it_cost() {
     let scratch = scratch("quantize");
     let texts = scratch.join("texts.txt");
     fs::write(&texts, "the cat\na b c\nsat on the mat\n").unwrap();
-    for (to, stored_as, least) in [("int8", "I8", 0.99), ("int4", "I4", 0.8), ("bf16", "BF16", 0.999), ("f16", "F16", 0.999)] {
+    for (to, stored_as, least) in
+        [("int8", "I8", 0.99), ("int4", "I4", 0.8), ("bf16", "BF16", 0.999), ("f16", "F16", 0.999)]
+    {
         let out = scratch.join(to);
-        let arguments =
-            ["quantize", text(&model), "--to", to, "--out", text(&out), "--texts", text(&texts), "--json"];
+        let arguments = ["quantize", text(&model), "--to", to, "--out", text(&out), "--texts", text(&texts), "--json"];
         let report = &loquat(arguments).ok().json()[0];
         assert_eq!(report["embeddings"]["texts"], 3, "{report}");
         let cosine = report["embeddings"]["least_cosine"].as_f64().unwrap();
@@ -54,7 +55,8 @@ fn a_quantised_folder_serves_every_command_and_the_report_says_what_it_cost() {
         loquat(["forward", "--model", text(&out), "--input-ids", "[[1,2,3]]", "--out", text(&file)]).ok();
         loquat(["search", "--model", text(&out), "--corpus", text(&texts), "a b"]).ok();
         let shown = loquat(["inspect", text(&out), "--json"]).ok().json();
-        let int8 = shown[0]["steps"].as_array().unwrap().iter().any(|step| step["kernel"].as_str().unwrap().contains("int8"));
+        let int8 =
+            shown[0]["steps"].as_array().unwrap().iter().any(|step| step["kernel"].as_str().unwrap().contains("int8"));
         assert_eq!(int8, to == "int8", "{shown:?}");
         assert_eq!(shown[0]["unused_tensors"].as_array().map(Vec::len), Some(0), "{shown:?}");
     }
@@ -71,7 +73,8 @@ fn modules_and_licences_are_copied_and_other_weights_are_not() {
     let from = golden("sentence-transformers/dense-normalize");
     for folder in ["", "1_Pooling", "2_Dense"] {
         fs::create_dir_all(source.join(folder)).unwrap();
-        for entry in fs::read_dir(from.join(folder)).unwrap().map(Result::unwrap).filter(|entry| entry.path().is_file()) {
+        for entry in fs::read_dir(from.join(folder)).unwrap().map(Result::unwrap).filter(|entry| entry.path().is_file())
+        {
             fs::copy(entry.path(), source.join(folder).join(entry.file_name())).unwrap();
         }
     }
@@ -81,7 +84,9 @@ fn modules_and_licences_are_copied_and_other_weights_are_not() {
     let out = source.with_file_name("out");
     let run = loquat(["quantize", text(&source), "--to", "int8", "--out", text(&out)]).ok();
     assert!(run.stdout.contains("cosine") && run.stdout.contains("word_embeddings"), "{}", run.stdout);
-    for file in ["LICENSE", "NOTICE", "README.md", "vocab.txt", "modules.json", "1_Pooling/config.json", "2_Dense/config.json"] {
+    for file in
+        ["LICENSE", "NOTICE", "README.md", "vocab.txt", "modules.json", "1_Pooling/config.json", "2_Dense/config.json"]
+    {
         assert_eq!(fs::read(out.join(file)).unwrap(), fs::read(source.join(file)).unwrap(), "{file}");
     }
     assert!(out.join("2_Dense/model.safetensors").is_file());
@@ -89,8 +94,11 @@ fn modules_and_licences_are_copied_and_other_weights_are_not() {
         assert!(!out.join(file).exists(), "{file}");
     }
     loquat(["embed", "--model", text(&out), "the cat"]).ok();
-    loquat(["quantize", text(&out), "--to", "int4", "--out", text(&source.with_file_name("again"))])
-        .fails_with(&["config.json", "quantised already", "8 bits"]);
+    loquat(["quantize", text(&out), "--to", "int4", "--out", text(&source.with_file_name("again"))]).fails_with(&[
+        "config.json",
+        "quantised already",
+        "8 bits",
+    ]);
 }
 
 #[test]
@@ -134,13 +142,19 @@ fn models_and_settings_that_cannot_be_quantised_are_named_and_leave_nothing() {
         assert!(fs::read_dir(&scratch).unwrap().all(|entry| entry.unwrap().file_name() == "texts"), "{run:?}");
         run
     };
-    quantize(text(&folder), &["--to", "int8"])
-        .fails_with(&["model.safetensors", "encoder.layer.1.output.dense.bias", "value 3 is NaN"]);
+    quantize(text(&folder), &["--to", "int8"]).fails_with(&[
+        "model.safetensors",
+        "encoder.layer.1.output.dense.bias",
+        "value 3 is NaN",
+    ]);
     model.tensors.get_mut("encoder.layer.1.output.dense.bias").unwrap().1[3] = 0.0;
     model.tensors.get_mut("encoder.layer.0.output.dense.weight").unwrap().1[0] = 1e6;
     let folder = model.write("quantize-large");
-    quantize(text(&folder), &["--to", "f16"])
-        .fails_with(&["encoder.layer.0.output.dense.weight", "beyond the range of f16", "bf16"]);
+    quantize(text(&folder), &["--to", "f16"]).fails_with(&[
+        "encoder.layer.0.output.dense.weight",
+        "beyond the range of f16",
+        "bf16",
+    ]);
     quantize("no/such/model", &["--to", "int8"]).fails_with(&["no/such/model"]);
     quantize(text(&folder), &["--to", "bf16", "--calibrate", "no-texts"]).fails_with(&["no-texts"]);
     let texts = scratch.join("texts");
