@@ -242,9 +242,9 @@ impl Factor {
         // A few rows at a time, so that the other side is read from memory less often.
         const BLOCK: usize = 8;
         for first in (0..width).step_by(BLOCK) {
-            for j in first..width {
-                for i in first..(first + BLOCK).min(j + 1) {
-                    upper[i * width + j] = f64::from(dot(&columns[order[i]], &columns[order[j]]));
+            for (j, &column) in order.iter().enumerate().skip(first) {
+                for (i, &other) in order.iter().enumerate().take((first + BLOCK).min(j + 1)).skip(first) {
+                    upper[i * width + j] = f64::from(dot(&columns[other], &columns[column]));
                 }
             }
         }
@@ -271,8 +271,8 @@ fn dot(a: &[f32], b: &[f32]) -> f32 {
     let (a, a_rest) = a.as_chunks::<16>();
     let (b, b_rest) = b.as_chunks::<16>();
     for (a, b) in a.iter().zip(b) {
-        for i in 0..16 {
-            sums[i] += a[i] * b[i];
+        for (sum, (a, b)) in sums.iter_mut().zip(a.iter().zip(b)) {
+            *sum += a * b;
         }
     }
     sums.iter().sum::<f32>() + a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum::<f32>()
@@ -283,8 +283,8 @@ fn dot64(a: &[f64], b: &[f64]) -> f64 {
     let (a, a_rest) = a.as_chunks::<8>();
     let (b, b_rest) = b.as_chunks::<8>();
     for (a, b) in a.iter().zip(b) {
-        for i in 0..8 {
-            sums[i] += a[i] * b[i];
+        for (sum, (a, b)) in sums.iter_mut().zip(a.iter().zip(b)) {
+            *sum += a * b;
         }
     }
     sums.iter().sum::<f64>() + a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum::<f64>()
@@ -309,10 +309,10 @@ mod tests {
         let columns = columns(13, 40);
         let factor = Factor::of(&columns).unwrap();
         let energy: f64 = columns.iter().map(|column| f64::from(dot(column, column))).sum();
-        for i in 0..13 {
-            for j in 0..13 {
+        for (i, &one) in factor.order.iter().enumerate() {
+            for (j, &other) in factor.order.iter().enumerate() {
                 let product: f64 = (i.max(j)..13).map(|m| factor.upper[i * 13 + m] * factor.upper[j * 13 + m]).sum();
-                let moment = f64::from(dot(&columns[factor.order[i]], &columns[factor.order[j]]));
+                let moment = f64::from(dot(&columns[one], &columns[other]));
                 let expected = moment + if i == j { DAMPING * energy / 13.0 } else { 0.0 };
                 assert!((product - expected).abs() < 1e-4, "{i}, {j}: {product} for {expected}");
             }

@@ -102,7 +102,8 @@ impl<'a> Plan<'a> {
     /// Keeps weights of layers, by the graph's names, in half precision.
     pub(super) fn keep(&mut self, layers: &[String]) {
         for item in &mut self.items {
-            if item.layer.as_ref().is_some_and(|layer| layers.contains(layer)) {
+            let named = item.layer.as_ref().is_some_and(|layer| layers.contains(layer));
+            if named && matches!(item.target, Target::Integers(_)) {
                 item.target = Target::F16;
                 item.kept = true;
             }
@@ -115,8 +116,7 @@ impl<'a> Plan<'a> {
     }
 
     pub(super) fn has_int8_tables(&self) -> bool {
-        let is_table = |item: &&Item<'_>| item.layer.is_none() && item.target == Target::Integers(Integers::Int8);
-        self.items.iter().any(|item| is_table(&item))
+        self.items.iter().any(|item| item.layer.is_none() && item.target == Target::Integers(Integers::Int8))
     }
 
     /// Modules with a matrix that isn't quantised, by their names in the file.
