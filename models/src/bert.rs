@@ -220,7 +220,7 @@ impl Model for Bert {
     }
 
     fn graph(&self, weights: &Weights) -> Result<Graph, ModelError> {
-        build(self, find(weights, PREFIXES, "pooler.dense.weight").is_some())
+        build(self, find(weights, PREFIXES, "pooler.dense.bias").is_some())
     }
 
     fn check_weights(&self, weights: &Weights) -> Result<(), ModelError> {

@@ -16,6 +16,7 @@
 //!   model that the feature `embedded-model` puts into the binary.
 //! * [`Corpus`] finds the texts that are closest to a query.
 //! * [`Encoder`] runs a model on token ids and gives its named outputs.
+//! * [`Quantizer`] writes a model folder with weights in fewer bits.
 //! * [`Tokenizer`] turns texts into ids and back, with offsets.
 //!
 //! A model is `Send + Sync` and runs behind `&self`. A text's result never depends, to the last bit, on what else is in the
@@ -29,6 +30,7 @@ mod encoder;
 mod error;
 mod model;
 mod progress;
+mod quantize;
 mod search;
 mod sentence_embeddings;
 mod similarity;
@@ -38,6 +40,7 @@ pub use encoder::{Encoder, EncoderBuilder};
 pub use error::{Error, TextProblem, error_chain};
 pub use model::{ModelSource, load::load_tokenizer};
 pub use progress::{CancelToken, Control, Progress};
+pub use quantize::{LayerReport, QuantizationReport, Quantizer, TableFormat, TensorReport, WeightFormat};
 pub use search::{Corpus, Hit};
 pub use sentence_embeddings::{Overlong, SentenceEmbeddings, SentenceEmbeddingsBuilder};
 pub use similarity::{Metric, similarity};

@@ -17,6 +17,9 @@ pub struct Options {
     pub threads: Option<NonZeroUsize>,
     /// How exactly matrix products are computed.
     pub precision: Precision,
+    /// Weights of linear layers, by the graph's names, whose products are computed in `bf16` where others are in int8 or less. Those that
+    /// quantised weights hold as they were are kept so in any case.
+    pub keep_high: Vec<String>,
     /// How a batch is spread over the threads.
     pub parallel: Parallel,
     /// Tokens that are taken through the whole model together, 1 or more. 128 keeps the activations of one shard of a small encoder in the
@@ -35,6 +38,7 @@ impl Default for Options {
         Options {
             threads: None,
             precision: Precision::default(),
+            keep_high: Vec::new(),
             parallel: Parallel::default(),
             shard_tokens: 128,
             disabled_passes: Vec::new(),
@@ -60,7 +64,8 @@ pub enum Precision {
     /// Weights rounded to four bits, with a scale for each 32 inputs of an output; activations and sums stay `f32`. An eighth of the memory, and
     /// as much less to read for each token of a lone sequence. With many tokens the other precisions are faster.
     Int4,
-    /// The fastest way that stays within `f32` tolerances on this machine. Today that is [`Precision::F32`] everywhere.
+    /// What quantised weights say of themselves ([`Quantization::precision`](crate::weights::Quantization::precision)); with other weights
+    /// the fastest way that stays within `f32` tolerances on this machine, which today is [`Precision::F32`] everywhere.
     #[default]
     Auto,
 }

@@ -16,7 +16,7 @@ use clap::{Parser, Subcommand};
 
 use commands::{
     decode::Decode, embed::Embed, forward::Forward, hwbench::HwBench, inspect::Inspect, profile::Profile,
-    search::Search, similarity::Similarity, tokenize::Tokenize,
+    quantize::Quantize, search::Search, similarity::Similarity, tokenize::Tokenize,
 };
 
 const AFTER_HELP: &str = "\
@@ -29,7 +29,8 @@ Examples:
   loquat similarity \"A cat sleeps.\" \"The kitten is napping.\"
   loquat search --corpus texts.txt --top-k 3 \"weather tomorrow\"
   loquat tokenize \"unaffordable\"
-  loquat profile path/to/model --batch 32 --seq 128";
+  loquat profile path/to/model --batch 32 --seq 128
+  loquat quantize path/to/model --to int8 --out path/to/new";
 
 /// Transformer NLP without dependencies: sentence embeddings, search, tokenization, and a look inside models
 #[derive(Parser)]
@@ -49,6 +50,7 @@ enum Command {
     Forward(Forward),
     Inspect(Inspect),
     Profile(Profile),
+    Quantize(Quantize),
     #[command(name = "hwbench")]
     HwBench(HwBench),
 }
@@ -63,6 +65,7 @@ fn main() -> ExitCode {
         Command::Forward(command) => command.run(),
         Command::Inspect(command) => command.run(),
         Command::Profile(command) => command.run(),
+        Command::Quantize(command) => command.run(),
         Command::HwBench(command) => command.run(),
     };
     match result {

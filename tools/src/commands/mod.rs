@@ -6,6 +6,7 @@ pub mod forward;
 pub mod hwbench;
 pub mod inspect;
 pub mod profile;
+pub mod quantize;
 pub mod search;
 pub mod similarity;
 pub mod tokenize;
