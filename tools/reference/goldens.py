@@ -24,7 +24,7 @@ import torch
 from transformers.utils import logging
 
 PACKAGES = ["numpy", "onnx", "onnxruntime", "safetensors", "sentence-transformers", "tokenizers", "torch", "transformers"]
-PARTS = ["bert", "sentence", "minilm"]
+PARTS = ["bert", "encoders", "sentence", "minilm"]
 
 
 def main() -> None:
@@ -46,6 +46,10 @@ def main() -> None:
         import bert_goldens
 
         bert_goldens.write(args.out)
+    if "encoders" in parts:
+        import encoder_goldens
+
+        encoder_goldens.write(args.out)
     if "sentence" in parts:
         import sentence_goldens
 

@@ -85,7 +85,7 @@ impl Step {
         batch: BatchView<'_>,
         memory: &mut Memory<'_, '_>,
     ) -> Result<(), KernelError> {
-        let Borrowed { mut out, others, scratch, one_each } = memory.borrow(&self.out)?;
+        let Borrowed { mut out, others, scratch, one_each, past_padding } = memory.borrow(&self.out)?;
         let input = |place: usize| match self.inputs.get(place) {
             Some(operand) => others.view(operand),
             None => Err(KernelError::Shape { what: "inputs", expected: place + 1, found: self.inputs.len() }),
@@ -93,7 +93,7 @@ impl Step {
         match &self.kind {
             StepKind::Embed { tables, norm } => {
                 let norm = norm.as_ref().map(StepNorm::params);
-                embed(cpu, exec, weights, batch, tables, norm, out)
+                embed(cpu, exec, weights, batch, past_padding, tables, norm, out)
             }
             StepKind::Linear { weight, bias, activation, norm } => {
                 let residual = self.inputs.get(1).map(|operand| others.view(operand)).transpose()?;
@@ -160,11 +160,13 @@ impl Step {
     }
 }
 
+#[allow(clippy::too_many_arguments)]
 fn embed(
     cpu: &Cpu,
     exec: Exec<'_>,
     weights: &Weights,
     batch: BatchView<'_>,
+    past_padding: &[u32],
     tables: &[StepTable],
     norm: Option<NormParams<'_>>,
     out: MatMut<'_>,
@@ -184,6 +186,7 @@ fn embed(
                 Index::TokenIds => batch.ids(),
                 Index::TypeIds => batch.type_ids(),
                 Index::Positions => batch.positions(),
+                Index::PositionsPastPadding(_) => past_padding,
             }),
         }
     };

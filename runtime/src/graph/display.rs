@@ -10,6 +10,9 @@ impl fmt::Display for Param {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (i, part) in self.parts.iter().enumerate() {
             write!(f, "{}{}", if i == 0 { "" } else { " + " }, part.name)?;
+            if part.rows != part.of {
+                write!(f, "[{}..{}]", part.first, part.first + part.rows)?;
+            }
         }
         match self.width {
             Some(width) => write!(f, " [{}, {width}]", self.rows()),

@@ -59,6 +59,19 @@ pub enum Index {
     TypeIds,
     /// The token's position in its sequence, from 0.
     Positions,
+    /// The padding token's id, and on top of it the token's place, from 1, among those of its sequence that aren't padding. A padding token
+    /// has the id alone. RoBERTa counts so.
+    PositionsPastPadding(u32),
+}
+
+impl Index {
+    /// The padding token that positions are counted without.
+    pub(crate) fn padding(self) -> Option<u32> {
+        match self {
+            Index::PositionsPastPadding(padding) => Some(padding),
+            _ => None,
+        }
+    }
 }
 
 /// Parameters of a layer norm.

@@ -73,7 +73,7 @@ impl<'a> Resolver<'a> {
     }
 
     fn source(&mut self, part: &Part, width: Option<usize>) -> Option<Source> {
-        let expected: Vec<usize> = std::iter::once(part.rows).chain(width).collect();
+        let expected: Vec<usize> = std::iter::once(part.of).chain(width).collect();
         let Some(tensor) = find(self.weights, &self.prefix, &part.name) else {
             return self.problem(&part.name, format!("expected one of shape {expected:?}, found none"));
         };
@@ -89,10 +89,10 @@ impl<'a> Resolver<'a> {
             return self.problem(&name, "expected a vector of F32, F16 or BF16, found I8".to_owned());
         }
         let scales = match storage {
-            Storage::I8 => Some(self.scales(&name, part.rows)?),
+            Storage::I8 => Some(self.scales(&name, part.of)?.rows(part, size_of::<f32>())),
             _ => None,
         };
-        let values = self.weights.locate(&name)?;
+        let values = self.weights.locate(&name)?.rows(part, width.unwrap_or(1) * storage.size());
         self.used.insert(name);
         Some(Source { storage, rows: part.rows, values, scales })
     }
@@ -115,6 +115,14 @@ impl<'a> Resolver<'a> {
         let location = self.weights.locate(&scale_name)?;
         self.used.insert(scale_name);
         Some(location)
+    }
+}
+
+impl Location {
+    /// The rows of a part, of `row_bytes` each. The builder has checked that they are there, and the tensor's shape is the part's.
+    fn rows(self, part: &Part, row_bytes: usize) -> Location {
+        let start = self.range.start + part.first * row_bytes;
+        Location { range: start..start + part.rows * row_bytes, ..self }
     }
 }
 
