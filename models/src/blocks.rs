@@ -2,7 +2,7 @@
 
 use loquat_runtime::{
     Activation, Arithmetic, AttentionSpec,
-    graph::{GraphBuilder, GraphError, NodeId},
+    graph::{BiasTable, GraphBuilder, GraphError, NodeId},
 };
 
 /// A linear layer with bias, `{module}.weight` and `{module}.bias`.
@@ -67,8 +67,19 @@ pub(crate) fn post_norm_layer(
     modules: &LayerModules,
     sizes: &LayerSizes,
 ) -> Result<NodeId, GraphError> {
+    biased_post_norm_layer(builder, x, modules, sizes, None)
+}
+
+/// The same with a bias for distances in its attention.
+pub(crate) fn biased_post_norm_layer(
+    builder: &mut GraphBuilder,
+    x: NodeId,
+    modules: &LayerModules,
+    sizes: &LayerSizes,
+    bias: Option<BiasTable<'_>>,
+) -> Result<NodeId, GraphError> {
     let hidden_size = builder.shape(x).width;
-    let attended = self_attention(builder, x, modules, sizes.heads)?;
+    let attended = self_attention(builder, x, modules, sizes.heads, bias)?;
     let projected = linear(builder, attended, &modules.projection, hidden_size)?;
     let x = add_and_norm(builder, projected, x, &modules.attention_norm, sizes.eps)?;
     let inner = linear(builder, x, &modules.up, sizes.intermediate)?;
@@ -83,6 +94,7 @@ fn self_attention(
     x: NodeId,
     modules: &LayerModules,
     heads: usize,
+    bias: Option<BiasTable<'_>>,
 ) -> Result<NodeId, GraphError> {
     let width = builder.shape(x).width;
     let [q, k, v] = [&modules.query, &modules.key, &modules.value].map(|module| linear(builder, x, module, width));
@@ -94,7 +106,7 @@ fn self_attention(
         causal: false,
         arithmetic: Arithmetic::F32,
     };
-    builder.attention(&modules.attention, q?, k?, v?, spec)
+    builder.biased_attention(&modules.attention, q?, k?, v?, spec, bias)
 }
 
 /// `norm(sublayer + x)`, the post-norm of the original transformer.

@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use crate::{
     Model, ModelError, albert::Albert, bert::Bert, config::Source, distilbert::DistilBert, electra::Electra,
-    roberta::Roberta,
+    mpnet::Mpnet, roberta::Roberta,
 };
 
 /// An architecture that can be loaded.
@@ -40,6 +40,7 @@ pub const ARCHITECTURES: &[Architecture] = &[
     architecture!("camembert", "Camembert", Roberta),
     architecture!("albert", "Albert", Albert),
     architecture!("electra", "Electra", Electra),
+    architecture!("mpnet", "MPNet", Mpnet),
 ];
 
 /// A model and its weights.

@@ -17,6 +17,7 @@
 //! * [`Corpus`] finds the texts that are closest to a query.
 //! * [`TextClassification`], [`TokenClassification`] (named entities, parts of speech), [`QuestionAnswering`],
 //!   [`ZeroShotClassification`], [`FillMask`] and [`Reranker`] give what the pipelines of transformers give for the same folder.
+//! * [`KeywordExtraction`] finds what a text is about.
 //! * [`Encoder`] runs a model on token ids and gives its named outputs.
 //! * [`Tokenizer`] turns texts into ids and back, with offsets.
 //!
@@ -30,6 +31,7 @@ mod embeddings;
 mod encoder;
 mod error;
 mod fill_mask;
+mod keywords;
 mod model;
 mod pipeline;
 mod progress;
@@ -46,6 +48,7 @@ pub use embeddings::{Embeddings, Truncated};
 pub use encoder::{Encoder, EncoderBuilder};
 pub use error::{Error, TextProblem, error_chain};
 pub use fill_mask::{FillMask, FillMaskBuilder, MaskGuess};
+pub use keywords::{Keyword, KeywordExtraction, KeywordExtractionBuilder, KeywordSelection};
 pub use model::{ModelSource, load::load_tokenizer};
 pub use pipeline::{LabelScore, Results};
 pub use progress::{CancelToken, Control, Progress};

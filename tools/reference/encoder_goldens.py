@@ -69,6 +69,9 @@ ARCHITECTURES = [
     Architecture("electra-wide", "Electra", sizes(12, 3, 17, 1, 37, 22, 2, embedding_size=12, summary_use_proj=False,
                                                   summary_activation="tanh"), 22, tasks=["feature-extraction", "multiple-choice"],
                  note="embeddings as wide as the layers; a summary without projection"),
+    Architecture("mpnet", "MPNet", dict(hidden_size=20, num_attention_heads=4, intermediate_size=27, num_hidden_layers=2,
+                                        vocab_size=41, max_position_embeddings=182, relative_attention_num_buckets=32), 180, types=1,
+                 note="biases for distances, into the bucket of all far ones"),
 ]
 
 

@@ -16,7 +16,7 @@ use clap::{Parser, Subcommand};
 
 use commands::{
     classify::Classify, decode::Decode, embed::Embed, fill_mask::FillMask, forward::Forward, hwbench::HwBench,
-    inspect::Inspect, ner::Ner, pos::Pos, profile::Profile, qa::Qa, rerank::Rerank, search::Search,
+    inspect::Inspect, keywords::Keywords, ner::Ner, pos::Pos, profile::Profile, qa::Qa, rerank::Rerank, search::Search,
     similarity::Similarity, tokenize::Tokenize, zero_shot::ZeroShot,
 };
 
@@ -53,6 +53,7 @@ enum Command {
     ZeroShot(ZeroShot),
     FillMask(FillMask),
     Rerank(Rerank),
+    Keywords(Keywords),
     Tokenize(Tokenize),
     Decode(Decode),
     Forward(Forward),
@@ -74,6 +75,7 @@ fn main() -> ExitCode {
         Command::ZeroShot(command) => command.run(),
         Command::FillMask(command) => command.run(),
         Command::Rerank(command) => command.run(),
+        Command::Keywords(command) => command.run(),
         Command::Tokenize(command) => command.run(),
         Command::Decode(command) => command.run(),
         Command::Forward(command) => command.run(),

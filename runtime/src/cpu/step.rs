@@ -1,7 +1,8 @@
 //! One step of a program, and how it runs.
 
 use loquat_kernels::{
-    Activation, AttentionSpec, Cpu, Epilogue, Exec, KernelError, MatMut, MatRef, PackedRhs, activation, attention,
+    Activation, AttentionSpec, Cpu, Epilogue, Exec, KernelError, MatMut, MatRef, PackedRhs, RelativeBias, activation,
+    attention, biased_attention,
     embedding::{self, EmbeddingTable, Indices, Lookup},
     gather, gemm,
     norm::{self, NormParams},
@@ -9,7 +10,10 @@ use loquat_kernels::{
     pooling::{self, Pooling},
 };
 
-use super::memory::{Borrowed, Memory, Operand};
+use super::{
+    memory::{Borrowed, Memory, Operand},
+    relative_bias::StepBias,
+};
 use crate::{
     batch::BatchView,
     graph::{Index, MAX_TABLES, Rows, Select},
@@ -32,7 +36,7 @@ pub(super) struct Step {
 pub(super) enum StepKind {
     Embed { tables: Vec<StepTable>, norm: Option<StepNorm> },
     Linear { weight: PackedRhs, bias: Option<Vec<f32>>, activation: Option<Activation>, norm: Option<StepNorm> },
-    Attention { spec: AttentionSpec, columns: [usize; 3] },
+    Attention { spec: AttentionSpec, columns: [usize; 3], bias: Option<StepBias> },
     LayerNorm(StepNorm),
     AddNorm(StepNorm),
     Add,
@@ -104,7 +108,7 @@ impl Step {
                     None => Ok(()),
                 }
             }
-            StepKind::Attention { spec, columns } => {
+            StepKind::Attention { spec, columns, bias } => {
                 let width = spec.heads * spec.head_dim;
                 let q = input(0)?.columns(columns[0], width)?;
                 let k = input(1)?.columns(columns[1], width)?;
@@ -114,7 +118,10 @@ impl Step {
                     Rows::Tokens => cu_kv,
                     Rows::Sequences => one_each,
                 };
-                attention(cpu, exec, spec, q, k, v, cu_q, cu_kv, scratch, out)
+                let bias = bias
+                    .as_ref()
+                    .map(|bias| RelativeBias::new(MatRef::new(&bias.values, spec.heads, bias.columns, bias.columns)?));
+                biased_attention(cpu, exec, spec, bias.transpose()?, q, k, v, cu_q, cu_kv, scratch, out)
             }
             StepKind::LayerNorm(norm) => {
                 if self.in_place.is_none() {

@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use loquat_kernels::{Activation, Arithmetic, AttentionSpec, pooling::Pooling};
 
 use super::{
-    Attention, Graph, GraphError, Index, Linear, Lookup, Node, NodeId, Norm, Op, Output, Param, ParamId, Part, Select,
-    Shape, op::selection_of,
+    Attention, AttentionBias, Graph, GraphError, Index, Linear, Lookup, Node, NodeId, Norm, Op, Output, Param, ParamId,
+    Part, Select, Shape, op::selection_of,
 };
 
 /// An embedding table by name.
@@ -40,6 +40,21 @@ impl<'a> RowsOf<'a> {
     pub fn all(name: &'a str, rows: usize) -> RowsOf<'a> {
         RowsOf { name, first: 0, rows, of: rows }
     }
+}
+
+/// A table of biases for distances by name; see [`AttentionBias`].
+#[derive(Clone, Copy, Debug)]
+pub struct BiasTable<'a> {
+    /// Name of the tensor, `[rows, heads]`.
+    pub name: &'a str,
+    /// Number of rows.
+    pub rows: usize,
+    /// How many of them are buckets.
+    pub buckets: usize,
+    /// From this distance on all share the last bucket.
+    pub max_distance: usize,
+    /// The longest sequence has one token more than this.
+    pub reach: usize,
 }
 
 /// Builds a [`Graph`]. Every call checks the shapes of what it is given.
@@ -146,6 +161,22 @@ impl GraphBuilder {
         v: NodeId,
         spec: AttentionSpec,
     ) -> Result<NodeId, GraphError> {
+        self.biased_attention(name, q, k, v, spec, None)
+    }
+
+    /// The same with a bias for the distance between query and key.
+    ///
+    /// # Errors
+    /// As [`attention`](Self::attention), and if the table doesn't fit.
+    pub fn biased_attention(
+        &mut self,
+        name: &str,
+        q: NodeId,
+        k: NodeId,
+        v: NodeId,
+        spec: AttentionSpec,
+        bias: Option<BiasTable<'_>>,
+    ) -> Result<NodeId, GraphError> {
         for (what, node) in [("queries", q), ("keys", k), ("values", v)] {
             let width = self.shape(node).width;
             if spec.heads.checked_mul(spec.head_dim) != Some(width) {
@@ -156,7 +187,13 @@ impl GraphBuilder {
                 });
             }
         }
-        self.push(Op::Attention(Attention { spec, columns: [0; 3] }), &[q, k, v], name)
+        let bias = bias.map(|bias| {
+            let table = self.param(name, RowsOf::all(bias.name, bias.rows), Some(spec.heads))?;
+            let BiasTable { buckets, max_distance, reach, .. } = bias;
+            Ok(AttentionBias { table, buckets, max_distance, reach })
+        });
+        let bias = bias.transpose()?;
+        self.push(Op::Attention(Attention { spec, columns: [0; 3], bias }), &[q, k, v], name)
     }
 
     /// Layer norm of each row, with `gamma` and `beta` as wide as `x`.

@@ -78,6 +78,9 @@ impl Graph {
                 if spec.causal {
                     f.write_str(", causal")?;
                 }
+                if let Some(bias) = &attention.bias {
+                    write!(f, ", bias {}", param(bias.table))?;
+                }
                 if attention.columns != [0; 3] {
                     write!(f, ", at columns {:?}", attention.columns)?;
                 }

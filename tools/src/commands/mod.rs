@@ -7,6 +7,7 @@ pub mod fill_mask;
 pub mod forward;
 pub mod hwbench;
 pub mod inspect;
+pub mod keywords;
 pub mod ner;
 pub mod pos;
 pub mod profile;
