@@ -99,7 +99,7 @@ fn archives_that_lie_are_refused() {
         ("another packed size", directory + 20, &[1], "compressed"),
         ("an entry beyond the end", directory + 24, &[255, 255, 255, 127], ""),
         ("an entry that starts elsewhere", directory + 42, &[1], "the header of the entry"),
-        ("more entries", end + 8, &[255, 0, 255, 0], "an entry of the directory"),
+        ("more entries", end + 8, &[255, 0, 255, 0], ""),
         ("a directory elsewhere", end + 16, &[0, 0, 0, 0], "directory"),
     ];
     for (what, at, value, expected) in cases {

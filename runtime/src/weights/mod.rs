@@ -124,6 +124,9 @@ impl Weights {
             let parse = if torch::is_zip(bytes) { torch::parse_zip } else { torch::parse_legacy };
             let tensors = parse(&name, bytes)?.into_iter();
             tensors.map(|tensor| (tensor.name, entry(tensor.dtype, tensor.shape, tensor.range))).collect()
+        } else if name.ends_with(".bin") {
+            let what = "it is neither an archive nor of the format before PyTorch 1.6".to_owned();
+            return Err(WeightsError::Torch { file: name, what });
         } else {
             let tensors = header::parse(&name, bytes)?.into_iter();
             tensors.map(|tensor| (tensor.name, entry(tensor.dtype, tensor.shape, tensor.range))).collect()

@@ -13,6 +13,9 @@ const MAX_LEN: usize = 16 << 20;
 /// Values of a program and entries of its memo. A program of [`MAX_LEN`] bytes could ask for as many.
 const MAX_NODES: usize = 2 << 20;
 
+/// Dimensions of a tensor: more than any model has.
+const MAX_DIMENSIONS: usize = 8;
+
 /// A tensor as the program describes it.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct TensorRef<'p> {
@@ -108,6 +111,8 @@ struct Machine<'p> {
     /// Lengths of the stack where marks were set.
     marks: Vec<usize>,
     memo: HashMap<u32, Id>,
+    /// Entries of dictionaries that were made of lists.
+    copied: usize,
 }
 
 /// The tensors of a pickle that is a dictionary of them, by name; other entries are left out.
@@ -149,6 +154,7 @@ fn run(bytes: &[u8]) -> Result<(Machine<'_>, Id, usize), String> {
         stack: Vec::new(),
         marks: Vec::new(),
         memo: HashMap::new(),
+        copied: 0,
     };
     loop {
         let at = machine.at;
@@ -460,6 +466,11 @@ impl<'p> Machine<'p> {
         match (function, arguments.as_slice()) {
             (Global::OrderedDict, []) => self.push(Node::Dict(Vec::new())),
             (Global::OrderedDict, [pairs]) => {
+                // A list that is used again would be copied for a few bytes each time.
+                self.copied += self.items(*pairs, "the entries of a dictionary")?.len();
+                if self.copied > MAX_NODES {
+                    return Err(format!("dictionaries with more than {MAX_NODES} entries"));
+                }
                 let pairs = self.items(*pairs, "the entries of a dictionary")?.iter().map(|&pair| {
                     match self.items(pair, "an entry of a dictionary")? {
                         [key, value] => Ok((*key, *value)),
@@ -475,6 +486,9 @@ impl<'p> Machine<'p> {
                 };
                 let sizes = |id: Id, what| {
                     let items = self.items(id, what)?;
+                    if items.len() > MAX_DIMENSIONS {
+                        return Err(format!("{what}: {} dimensions, expected at most {MAX_DIMENSIONS}", items.len()));
+                    }
                     items.iter().map(|&item| self.size(item, what)).collect::<Result<Vec<usize>, String>>()
                 };
                 let tensor = TensorRef {
@@ -532,6 +546,16 @@ mod tests {
         }
         bytes.extend(b"}.");
         assert_eq!(tensors(&bytes), Ok(Vec::new()));
+    }
+
+    #[test]
+    fn shapes_that_no_tensor_has_are_refused() {
+        let mut bytes = b"ctorch._utils\n_rebuild_tensor_v2\n((X\x07\x00\x00\x00storagectorch\nFloatStorage\n".to_vec();
+        bytes.extend(b"X\x01\x00\x00\x000NK\x01tQK\x00(");
+        bytes.extend(b"K\x01".repeat(9));
+        bytes.extend(b"t)tR.");
+        let found = fault(&bytes);
+        assert!(found.contains("9 dimensions"), "{found}");
     }
 
     #[test]

@@ -91,30 +91,40 @@ fn directory(bytes: &[u8]) -> Result<Directory, String> {
     let (disk, first_disk) = (reader.u16()?, reader.u16()?);
     let (on_disk, count) = (reader.u16()? as u64, reader.u16()? as u64);
     let (size, start) = (reader.u32()?, reader.u32()?);
-    let (mut count, mut size, mut start, mut behind) = (count, size, start, end);
     if disk != first_disk || on_disk != count {
         return Err("it is one of several volumes, which isn't supported".into());
     }
-    if count == 0xffff || size == 0xffff_ffff || start == 0xffff_ffff {
-        let locator = end.checked_sub(20).ok_or("it has no room for the record of large archives")?;
-        let mut reader = Reader { bytes, at: locator };
-        reader.signature(LOCATOR_64, "the place of the record of large archives")?;
-        reader.take(4)?;
-        let at = usize::try_from(reader.u64()?).map_err(|_| "the record of large archives lies beyond its end")?;
-        let mut reader = Reader { bytes: &bytes[..locator], at: at.min(locator) };
-        reader.signature(END_64, "the record of large archives")?;
-        reader.take(8 + 2 + 2 + 4 + 4 + 8)?;
-        (count, size, start, behind) = (reader.u64()?, reader.u64()?, reader.u64()?, at);
+    // PyTorch writes the record of large archives for all; what the small one has room for must be the same.
+    let large = large_directory(bytes, end)?;
+    let (large_count, large_size, large_start, behind) = large.unwrap_or((count, size, start, end));
+    let agree = |small: u64, large: u64, most: u64| small == large || (small == most && large > most);
+    let same = agree(count, large_count, 0xffff)
+        && agree(size, large_size, 0xffff_ffff)
+        && agree(start, large_start, 0xffff_ffff);
+    if !same {
+        return Err("its two records of the directory disagree".into());
     }
-    let range = usize::try_from(start).ok().zip(usize::try_from(size).ok());
+    let range = usize::try_from(large_start).ok().zip(usize::try_from(large_size).ok());
     let range =
         range.and_then(|(start, size)| Some(start..start.checked_add(size)?)).filter(|range| range.end == behind);
     match range {
-        Some(range) => Ok(Directory { range, count }),
+        Some(range) => Ok(Directory { range, count: large_count }),
         None => Err(format!(
-            "its directory of {size} bytes from byte {start} on doesn't end where its last record begins, {behind}"
+            "its directory of {large_size} bytes from byte {large_start} on doesn't end where its last records begin, {behind}"
         )),
     }
+}
+
+/// Entries, size and start of the directory by the record of large archives, and where that record begins; `None` if there is none before
+/// the last record.
+fn large_directory(bytes: &[u8], end: usize) -> Result<Option<(u64, u64, u64, usize)>, String> {
+    let Some(locator) = end.checked_sub(20).filter(|&at| bytes[at..].starts_with(&LOCATOR_64)) else { return Ok(None) };
+    let mut reader = Reader { bytes, at: locator + 4 + 4 };
+    let at = usize::try_from(reader.u64()?).unwrap_or(usize::MAX).min(locator);
+    let mut reader = Reader { bytes: &bytes[..locator], at };
+    reader.signature(END_64, "the record of large archives")?;
+    reader.take(8 + 2 + 2 + 4 + 4 + 8)?;
+    Ok(Some((reader.u64()?, reader.u64()?, reader.u64()?, at)))
 }
 
 /// The last record, which only a comment may follow.
