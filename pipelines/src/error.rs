@@ -135,6 +135,15 @@ pub enum TextProblem {
         /// How many the model takes.
         limit: usize,
     },
+    /// There are no labels to choose from.
+    #[error("no labels to choose from: give at least one")]
+    NoLabels,
+    /// There is no mask in it.
+    #[error("there is no mask in it: write {mask} where a token is to be guessed")]
+    NoMask {
+        /// The text that stands for a mask.
+        mask: String,
+    },
     /// The tokenizer gives an id that the model doesn't have.
     #[error("{what} {found} of the tokenizer is out of range, the model has {limit}: they are of different models")]
     Id {

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use pulp::{Simd, WithSimd};
 
-use super::AttentionSpec;
+use super::{AttentionSpec, RelativeBias, add_bias};
 use crate::{
     Arithmetic, Cpu, MatRef,
     gemm::{CodedTile, MicroKernel, TILE_WORDS, TileFn, encode, encode_pair},
@@ -71,6 +71,10 @@ pub(super) struct Head<'a> {
     /// First column of the head.
     pub(super) column: usize,
     pub(super) first_query: usize,
+    /// Where the first query stands in its sequence.
+    pub(super) first_position: usize,
+    /// With the number of the head.
+    pub(super) bias: Option<(&'a RelativeBias<'a>, usize)>,
     pub(super) queries: usize,
     pub(super) visible: usize,
     pub(super) keys: Range<usize>,
@@ -82,8 +86,11 @@ impl WithSimd for Head<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Head { cpu, kernel, spec, layout, q, k, v, out, column, first_query, queries, visible, keys, scratch } =
-            self;
+        let Head {
+            cpu, kernel, spec, layout, q, k, v, out, column, first_query, queries, visible, keys, scratch, ..
+        } = self;
+        let bias_of =
+            |query: usize| self.bias.map(|(bias, head)| bias.row(head, self.first_position + query, keys.len()));
         let TileFn::Coded { run, enter, leave, .. } = kernel.tile else {
             unreachable!("{kernel:?} reads no codes");
         };
@@ -130,8 +137,9 @@ impl WithSimd for Head<'_> {
                 }
                 let row = &mut row[..keys.len()];
                 let seen = if spec.causal { (visible + start + i).min(keys.len()) } else { keys.len() };
+                let scale = add_bias(row, spec.scale, bias_of(start + i));
                 let (seen, unseen) = row.split_at_mut(seen);
-                let sum = softmax::exp_row(simd, seen, spec.scale);
+                let sum = softmax::exp_row(simd, seen, scale);
                 unseen.fill(0.0);
                 *inverse = if sum == 0.0 { 0.0 } else { 1.0 / sum };
                 let words = &mut weights[i * key_stride..][..key_words];

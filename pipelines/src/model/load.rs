@@ -2,7 +2,7 @@
 
 use std::{num::NonZeroUsize, sync::Arc};
 
-use loquat_models::{Model, ModelError, Source};
+use loquat_models::{Labels, Model, ModelError, Source, Task};
 use loquat_runtime::{
     Options, Precision, Session,
     graph::{Graph, GraphBuilder},
@@ -57,6 +57,14 @@ pub(crate) struct LoadedEncoder {
     pub(crate) model: Box<dyn Model>,
 }
 
+/// A model with a head, in parts.
+pub(crate) struct LoadedTask {
+    pub(crate) session: Session,
+    pub(crate) tokenizer: Tokenizer,
+    pub(crate) labels: Labels,
+    pub(crate) positions: usize,
+}
+
 /// A config and its weights, checked against each other.
 pub(crate) struct Checkpoint {
     pub(crate) config: Source,
@@ -89,11 +97,12 @@ pub(crate) fn layers_session(files: &ModelFiles, modules: &Modules, options: &Op
     Ok(Session::new(graph.with_layer_outputs(), checkpoint.weights, options)?)
 }
 
-/// The encoder with the outputs that it has by itself, or with `sentence_embedding` where that is asked for.
+/// The encoder with the outputs of a task, or with `sentence_embedding` where that is asked for.
 pub(crate) fn encoder(
     files: &ModelFiles,
     modules: &Modules,
     run: &RunOptions,
+    task: Task,
     outputs: Option<Vec<String>>,
 ) -> Result<LoadedEncoder, Error> {
     let mut checkpoint = Checkpoint::open(files, &modules.transformer)?;
@@ -106,12 +115,39 @@ pub(crate) fn encoder(
             names.extend(head.outputs());
             graph
         }
-        _ => checkpoint.model.graph(&checkpoint.weights)?,
+        _ => checkpoint.model.graph(task, &checkpoint.weights)?,
     };
     let Checkpoint { config, model, weights } = checkpoint;
     let weights = Arc::new(weights);
     let session = Session::new(graph, Arc::clone(&weights), &run.session(names)?)?;
     Ok(LoadedEncoder { session, weights, config: config.text, model })
+}
+
+/// A model with the head for a task, its tokenizer, and what its configuration says about labels.
+pub(crate) fn task_model(files: &ModelFiles, run: &RunOptions, task: Task) -> Result<LoadedTask, Error> {
+    let modules = Modules::read(files)?;
+    let (tokenizer, model) = std::thread::scope(|scope| {
+        let tokenizer = scope.spawn(|| tokenizer(files, &modules.transformer));
+        let model = task_session(files, &modules.transformer, run, task);
+        let tokenizer = tokenizer.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        (tokenizer, model)
+    });
+    let (session, labels, positions) = model?;
+    Ok(LoadedTask { session, tokenizer: tokenizer?, labels, positions })
+}
+
+fn task_session(
+    files: &ModelFiles,
+    folder: &str,
+    run: &RunOptions,
+    task: Task,
+) -> Result<(Session, Labels, usize), Error> {
+    let checkpoint = Checkpoint::open(files, folder)?;
+    let graph = checkpoint.model.graph(task, &checkpoint.weights)?;
+    let labels = Labels::parse(&checkpoint.config)?;
+    let positions = checkpoint.model.max_positions();
+    let session = Session::new(graph, checkpoint.weights, &run.session(None)?)?;
+    Ok((session, labels, positions))
 }
 
 impl Checkpoint {

@@ -9,6 +9,7 @@ mod tensors;
 
 use std::path::{Path, PathBuf};
 
+use loquat_models::Task;
 use loquat_runtime::weights::write_safetensors;
 
 use crate::{
@@ -182,7 +183,7 @@ impl Quantizer {
             Some(texts) => Some(calibrate::Calibration::new(&files, &modules, self.threads, texts, progress)?),
             None => None,
         };
-        let graph = checkpoint.model.graph(&checkpoint.weights)?;
+        let graph = checkpoint.model.graph(Task::FeatureExtraction, &checkpoint.weights)?;
         let mut plan = Plan::new(&graph, &checkpoint.weights, self.format, self.group, self.table_format());
         new.copy_files(&modules)?;
         let target = new.path().join(&modules.transformer);

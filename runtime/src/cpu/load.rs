@@ -49,6 +49,17 @@ impl<'a> Params<'a> {
         StepNorm { gamma: self.vector(norm.gamma), beta: self.vector(norm.beta), eps: norm.eps }
     }
 
+    /// The values of a matrix, row after row.
+    pub(super) fn matrix(&self, id: ParamId) -> Vec<f32> {
+        let resolved = &self.resolved[id.index()];
+        let rows: usize = resolved.sources.iter().map(|source| source.rows).sum();
+        let mut values = vec![0.0; rows * resolved.width];
+        for (row, values) in values.chunks_exact_mut(resolved.width.max(1)).enumerate() {
+            resolved.read_row(self.weights, row, values);
+        }
+        values
+    }
+
     /// A table stays where it is.
     pub(super) fn table(&self, id: ParamId) -> &Source {
         &self.resolved[id.index()].sources[0]

@@ -11,10 +11,10 @@ mod op;
 mod rewrite;
 mod verify;
 
-pub use builder::{GraphBuilder, Table};
+pub use builder::{BiasTable, GraphBuilder, RowsOf, Table};
 pub use loquat_kernels::gather::Select;
 pub(crate) use op::MAX_TABLES;
-pub use op::{Attention, Index, Linear, Lookup, Norm, Op};
+pub use op::{Attention, AttentionBias, Index, Linear, Lookup, Norm, Op};
 pub(crate) use rewrite::Rewrite;
 
 use std::fmt;
@@ -69,13 +69,17 @@ pub struct Param {
     pub width: Option<usize>,
 }
 
-/// One tensor of a [`Param`].
+/// One tensor of a [`Param`], or some rows of one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Part {
     /// Name of the tensor, as the reference implementation calls it.
     pub name: String,
-    /// Its first dimension.
+    /// The first row that is used.
+    pub first: usize,
+    /// How many rows are used.
     pub rows: usize,
+    /// The tensor's first dimension.
+    pub of: usize,
 }
 
 impl Param {

@@ -103,7 +103,7 @@ impl<'a> Resolver<'a> {
         if let (Some(width), Some(tensor)) = (width, find(self.weights, &self.prefix, &packed_name(&part.name))) {
             return self.packed(part, width, &tensor);
         }
-        let expected: Vec<usize> = std::iter::once(part.rows).chain(width).collect();
+        let expected: Vec<usize> = std::iter::once(part.of).chain(width).collect();
         let hint = self.foreign_layout(&part.name);
         self.problem(&part.name, format!("expected one of shape {expected:?}, found none{hint}"))
     }
@@ -111,7 +111,7 @@ impl<'a> Resolver<'a> {
     /// A tensor of values, or of bytes with scales beside it.
     fn plain(&mut self, part: &Part, width: Option<usize>, tensor: &TensorView<'_>) -> Option<Source> {
         let name = tensor.name.to_owned();
-        let expected: Vec<usize> = std::iter::once(part.rows).chain(width).collect();
+        let expected: Vec<usize> = std::iter::once(part.of).chain(width).collect();
         let storage = Storage::of(tensor.dtype);
         if tensor.shape != expected && storage.is_some() {
             return self.problem(&name, format!("expected shape {expected:?}, found {:?}", tensor.shape));
@@ -122,14 +122,30 @@ impl<'a> Resolver<'a> {
             return self.problem(&name, what);
         };
         let scales = match (storage, width) {
-            (Storage::I8, Some(width)) => Some(self.scales_of_bytes(&name, part.rows, width)?),
+            (Storage::I8, Some(width)) => Some(self.scales_of_bytes(&name, part.of, width)?),
             (Storage::I8, None) => {
                 return self.problem(&name, "expected a vector of F32, F16 or BF16, found I8".to_owned());
             }
             _ => None,
         };
-        let values = self.weights.locate(&name)?;
-        self.used.insert(name);
+        self.used.insert(name.clone());
+        self.rows(part, width, storage, &name, scales)
+    }
+
+    /// The rows of a part. The builder has checked that they are there, and the tensor's shape is the part's.
+    fn rows(
+        &self,
+        part: &Part,
+        width: Option<usize>,
+        storage: Storage,
+        name: &str,
+        scales: Option<Scales>,
+    ) -> Option<Source> {
+        let values = self.weights.locate(name)?;
+        let row_bytes = storage.row_bytes(width.unwrap_or(1));
+        let start = values.range.start + part.first * row_bytes;
+        let values = Location { range: start..start + part.rows * row_bytes, ..values };
+        let scales = scales.map(|scales| scales.rows(part.first, part.rows));
         Some(Source { storage, rows: part.rows, values, scales })
     }
 
@@ -154,13 +170,13 @@ impl<'a> Resolver<'a> {
         let packed = tensor.name.to_owned();
         let name = packed.strip_suffix("_packed").unwrap_or(&packed).to_owned();
         let shape_name = format!("{name}_shape");
-        let expected = [part.rows, width].map(|dim| (dim as u64).to_le_bytes()).concat();
+        let expected = [part.of, width].map(|dim| (dim as u64).to_le_bytes()).concat();
         match weights.get(&shape_name) {
             Some(shape) if shape.dtype == Dtype::I64 && shape.bytes == expected => self.used.insert(shape_name),
             Some(shape) if shape.dtype == Dtype::I64 => {
                 let found: Vec<i64> =
                     shape.bytes.as_chunks::<8>().0.iter().take(4).map(|bytes| i64::from_le_bytes(*bytes)).collect();
-                return self.problem(&shape_name, format!("expected {:?}, found {found:?}", [part.rows, width]));
+                return self.problem(&shape_name, format!("expected {:?}, found {found:?}", [part.of, width]));
             }
             Some(shape) => {
                 return self.problem(&shape_name, format!("expected two numbers of I64, found {}", shape.dtype));
@@ -171,21 +187,20 @@ impl<'a> Resolver<'a> {
         let allowed = |bits: usize| schemes.is_empty() || schemes.iter().any(|scheme| scheme.bits == bits);
         let words = |bits: usize| (width * bits).div_ceil(32);
         let forms = [(4, Storage::Packed4), (8, Storage::Packed8)];
-        let fits = |bits: usize| allowed(bits) && tensor.shape == [part.rows, words(bits)];
+        let fits = |bits: usize| allowed(bits) && tensor.shape == [part.of, words(bits)];
         let form = forms.into_iter().find(|&(bits, _)| tensor.dtype == Dtype::I32 && fits(bits));
         let Some((bits, storage)) = form else {
             let expected = forms.iter().filter(|(bits, _)| allowed(*bits));
             let expected: Vec<String> =
-                expected.map(|&(bits, _)| format!("[{}, {}] for {bits} bits", part.rows, words(bits))).collect();
+                expected.map(|&(bits, _)| format!("[{}, {}] for {bits} bits", part.of, words(bits))).collect();
             let (expected, found) = (expected.join(" or "), tensor.shape);
             return self
                 .problem(&packed, format!("expected I32 of shape {expected}, found {} {found:?}", tensor.dtype));
         };
         let schemes: Vec<Scheme> = schemes.iter().filter(|scheme| scheme.bits == bits).copied().collect();
-        let scales = self.scales(&name, part.rows, width, &schemes)?;
-        let values = weights.locate(&packed)?;
-        self.used.insert(packed);
-        Some(Source { storage, rows: part.rows, values, scales: Some(scales) })
+        let scales = self.scales(&name, part.of, width, &schemes)?;
+        self.used.insert(packed.clone());
+        self.rows(part, Some(width), storage, &packed, Some(scales))
     }
 
     /// `X.weight_scale`, and nothing beside it that would make the values mean something else.

@@ -36,6 +36,17 @@ impl Scales {
         RowScales { scales: row, group: self.group }
     }
 
+    /// Those of so many rows from `first` on.
+    pub(super) fn rows(self, first: usize, rows: usize) -> Scales {
+        let row_bytes = self.per_row * size_of::<f32>();
+        let range = first * row_bytes..(first + rows) * row_bytes;
+        if range == (0..self.bytes.len()) {
+            return self;
+        }
+        let bytes = self.bytes.get(range).unwrap_or_default().into();
+        Scales { bytes, ..self }
+    }
+
     /// All of them, `f32`, little-endian.
     pub(crate) fn bytes(&self) -> &[u8] {
         &self.bytes

@@ -5,6 +5,7 @@ mod bad_models;
 mod embed;
 mod forward;
 mod look_inside;
+mod pipelines;
 mod quantize;
 mod run;
 mod search;
