@@ -1,40 +1,56 @@
-//! Words that are looked up together, so that what is not in the processor's cache comes together.
+//! Short texts that are looked up together, so that what is not in the processor's cache comes together.
 
-use std::ops::Range;
+use super::word_cache::{Key, Place, SHORT_IDS, ShortIds, WordCache};
 
-use super::word_cache::{Key, SHORT_IDS, WordCache};
-
-/// The most words that come together between two questions whether the batch is full.
+/// The most texts that may come between two questions whether the batch is full.
 pub(super) const AT_ONCE: usize = 64;
 
 const MOST: usize = 4 * AT_ONCE;
 
-/// Words that wait to be looked up, and the ids of those that were just found.
-pub(super) struct WordBatch {
-    words: [Found; MOST],
-    count: usize,
-    ids: [u32; MOST * SHORT_IDS + 1],
+/// A stretch of the text.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Word {
+    key: Key,
+    pub(super) start: u32,
+    pub(super) end: u32,
+    /// Where the cache may have it.
+    place: Place,
 }
 
-/// A word of the text.
-#[derive(Clone, Copy, Default)]
-struct Found {
-    key: Key,
-    start: u32,
-    end: u32,
+impl Word {
+    /// The ids, if the cache has them beside it.
+    #[inline]
+    pub(super) fn ids(&self, cache: &WordCache) -> ShortIds {
+        // Another may have taken the place since, so the cache looks whether it is there.
+        cache.at(self.place, self.key)
+    }
+}
+
+/// Texts that wait to be looked up.
+pub(super) struct WordBatch {
+    words: [Word; MOST],
+    count: usize,
+    /// Which of them aren't near by.
+    far: [u16; MOST],
+    far_count: usize,
+}
+
+impl Default for WordBatch {
+    fn default() -> Self {
+        WordBatch { words: [Word::default(); MOST], count: 0, far: [0; MOST], far_count: 0 }
+    }
 }
 
 impl WordBatch {
-    pub(super) fn new() -> Self {
-        WordBatch { words: [Found::default(); MOST], count: 0, ids: [0; MOST * SHORT_IDS + 1] }
-    }
-
-    /// Adds the word at `start..end` of the text. Its key is that of no word where it is too long for one.
+    /// Adds what is at `start..end` of the text. Its key is that of no text where it is too long for one.
     #[inline]
-    pub(super) fn push(&mut self, key: Key, start: usize, end: usize) {
-        if let Some(word) = self.words.get_mut(self.count) {
+    pub(super) fn push(&mut self, key: Key, start: usize, end: usize, cache: &WordCache) {
+        let (place, is_near) = cache.near(key);
+        if let (Some(word), Some(far)) = (self.words.get_mut(self.count), self.far.get_mut(self.far_count)) {
             // Texts are shorter than 4 GiB.
-            *word = Found { key, start: start as u32, end: end as u32 };
+            *word = Word { key, start: start as u32, end: end as u32, place };
+            *far = self.count as u16;
+            self.far_count += usize::from(!is_near);
             self.count += 1;
         }
     }
@@ -44,39 +60,55 @@ impl WordBatch {
         self.count > MOST - AT_ONCE
     }
 
-    /// Where the words end.
-    pub(super) fn ends(&self) -> impl Iterator<Item = u32> {
-        self.words[..self.count.min(MOST)].iter().map(|word| word.end)
-    }
-
-    /// Appends the ids of all words and forgets them. `other` does that for one that is not among the short words of
-    /// the cache, and puts it there if it is short.
-    #[inline]
-    pub(super) fn look_up(
-        &mut self,
-        cache: &mut WordCache,
-        out: &mut Vec<u32>,
-        mut other: impl FnMut(Key, Range<usize>, &mut WordCache, &mut Vec<u32>),
-    ) {
-        let mut count = 0;
-        for &Found { key, start, end } in &self.words[..self.count.min(MOST)] {
-            let short = cache.short(key);
-            if short.is(key) {
-                let (ids, more) = short.ids();
-                if let Some(room) = self.ids.get_mut(count..count + ids.len()) {
-                    room.copy_from_slice(ids);
-                }
-                count += more;
-            } else {
-                out.extend_from_slice(&self.ids[..count]);
-                count = 0;
-                match cache.more(key) {
-                    Some(ids) => out.extend_from_slice(ids),
-                    None => other(key, start as usize..end as usize, cache, out),
-                }
+    /// Finds the places of all texts in the cache.
+    pub(super) fn find(&mut self, cache: &mut WordCache) {
+        let mut key = Key::NONE;
+        for &at in &self.far[..self.far_count.min(MOST)] {
+            if let Some(word) = self.words.get_mut(usize::from(at)) {
+                key = word.key;
+                word.place = cache.far(key);
             }
         }
-        out.extend_from_slice(&self.ids[..count]);
+        // One of a batch: what comes often is soon near by, what comes seldom seldom takes its place.
+        cache.bring_near(key);
+    }
+
+    /// The texts, in order.
+    #[inline]
+    pub(super) fn words(&self) -> &[Word] {
+        &self.words[..self.count.min(MOST)]
+    }
+
+    pub(super) fn clear(&mut self) {
+        (self.count, self.far_count) = (0, 0);
+    }
+}
+
+/// Ids of a batch on their way out.
+pub(super) struct Known {
+    ids: [u32; MOST * SHORT_IDS],
+    count: usize,
+}
+
+impl Default for Known {
+    fn default() -> Self {
+        Known { ids: [0; MOST * SHORT_IDS], count: 0 }
+    }
+}
+
+impl Known {
+    /// Takes the ids of one text of a batch. Always writes as many as there may be, which needs no branch.
+    #[inline]
+    pub(super) fn push(&mut self, ids: ShortIds) {
+        if let Some(place) = self.ids.get_mut(self.count..self.count + SHORT_IDS) {
+            place.copy_from_slice(&ids.padded());
+            self.count += ids.len();
+        }
+    }
+
+    #[inline]
+    pub(super) fn flush(&mut self, out: &mut Vec<u32>) {
+        out.extend_from_slice(&self.ids[..self.count.min(MOST * SHORT_IDS)]);
         self.count = 0;
     }
 }
