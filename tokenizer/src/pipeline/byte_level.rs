@@ -273,12 +273,14 @@ impl ByteLevelPath {
             return end - at;
         }
         let mut start = 0;
-        while ends != 0 {
+        let words = std::iter::from_fn(|| {
             let end = ends.trailing_zeros() as usize;
+            let word = (ends != 0).then(|| (key(view, start, end - start), at + start, at + end))?;
             ends &= ends - 1;
-            batch.push(key(view, start, end - start), at + start, at + end, cache);
             start = end;
-        }
+            Some(word)
+        });
+        batch.extend(words, cache);
         start
     }
 
@@ -289,16 +291,16 @@ impl ByteLevelPath {
             ends.extend(batch.words().iter().map(|word| word.end));
         }
         batch.find(cache);
-        for word in batch.words() {
-            let ids = word.ids(cache);
-            if ids.len() > 0 {
-                known.push(ids);
-                continue;
-            }
+        let mut words = batch.words();
+        loop {
+            words = &words[known.take(words, cache)..];
             known.flush(out);
+            let Some((word, rest)) = words.split_first() else {
+                break;
+            };
             self.other_word(bpe, &bytes[word.start as usize..word.end as usize], cache, merging, out);
+            words = rest;
         }
-        known.flush(out);
         batch.clear();
     }
 

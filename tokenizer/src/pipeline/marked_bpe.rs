@@ -199,6 +199,8 @@ struct Stretch<'a> {
 impl Stretch<'_> {
     /// `marks` says how many are before the text.
     fn run(&mut self, mut marks: usize, batch: &mut Batch) -> Result<(), Detour> {
+        // A detour may have left some.
+        batch.0.clear();
         let bytes = self.text.as_bytes();
         let mut at = 0;
         loop {
@@ -235,16 +237,16 @@ impl Stretch<'_> {
     /// Chunks with one space before each.
     fn batch(&mut self, (batch, known): &mut Batch) -> Result<(), Detour> {
         batch.find(&mut self.scratch.cache);
-        for chunk in batch.words() {
-            let ids = chunk.ids(&self.scratch.cache);
-            if ids.len() > 0 {
-                known.push(ids);
-                continue;
-            }
+        let mut chunks = batch.words();
+        loop {
+            chunks = &chunks[known.take(chunks, &self.scratch.cache)..];
             known.flush(self.out);
+            let Some((chunk, rest)) = chunks.split_first() else {
+                break;
+            };
             self.chunk(chunk.start as usize, chunk.end as usize)?;
+            chunks = rest;
         }
-        known.flush(self.out);
         batch.clear();
         Ok(())
     }

@@ -302,6 +302,8 @@ struct Stretch<'a> {
 
 impl Stretch<'_> {
     fn run(&mut self, batch: &mut Batch) -> Result<(), Detour> {
+        // A detour may have left some.
+        batch.0.clear();
         let path = self.path;
         let bytes = self.text.as_bytes();
         let role = |at: usize| bytes.get(at).map(|&byte| path.roles[usize::from(byte)]);
@@ -346,18 +348,21 @@ impl Stretch<'_> {
     /// Chunks with a space after each.
     fn batch(&mut self, (batch, known): &mut Batch) -> Result<(), Detour> {
         batch.find(&mut self.scratch.cache);
-        for chunk in batch.words() {
-            let ids = chunk.ids(&self.scratch.cache);
-            if ids.len() > 0 && self.spaces <= 1 {
-                known.push(ids);
-                self.spaces = 1;
-                continue;
+        let mut chunks = batch.words();
+        loop {
+            if self.spaces <= 1 {
+                let taken = known.take(chunks, &self.scratch.cache);
+                known.flush(self.out);
+                self.spaces = if taken > 0 { 1 } else { self.spaces };
+                chunks = &chunks[taken..];
             }
-            known.flush(self.out);
+            let Some((chunk, rest)) = chunks.split_first() else {
+                break;
+            };
             self.chunk(chunk.start as usize, chunk.end as usize)?;
             self.spaces += 1;
+            chunks = rest;
         }
-        known.flush(self.out);
         batch.clear();
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! Short texts that are looked up together, so that what is not in the processor's cache comes together.
 
-use super::word_cache::{Key, Place, SHORT_IDS, ShortIds, WordCache};
+use super::word_cache::{Key, Place, SHORT_IDS, WordCache};
 
 /// The most texts that may come between two questions whether the batch is full.
 pub(super) const AT_ONCE: usize = 64;
@@ -15,15 +15,6 @@ pub(super) struct Word {
     pub(super) end: u32,
     /// Where the cache may have it.
     place: Place,
-}
-
-impl Word {
-    /// The ids, if the cache has them beside it.
-    #[inline]
-    pub(super) fn ids(&self, cache: &WordCache) -> ShortIds {
-        // Another may have taken the place since, so the cache looks whether it is there.
-        cache.at(self.place, self.key)
-    }
 }
 
 /// Texts that wait to be looked up.
@@ -45,14 +36,26 @@ impl WordBatch {
     /// Adds what is at `start..end` of the text. Its key is that of no text where it is too long for one.
     #[inline]
     pub(super) fn push(&mut self, key: Key, start: usize, end: usize, cache: &WordCache) {
-        let (place, is_near) = cache.near(key);
-        if let (Some(word), Some(far)) = (self.words.get_mut(self.count), self.far.get_mut(self.far_count)) {
+        self.extend(std::iter::once((key, start, end)), cache);
+    }
+
+    /// Adds several, as [`push`](Self::push) does.
+    #[inline]
+    pub(super) fn extend(&mut self, words: impl Iterator<Item = (Key, usize, usize)>, cache: &WordCache) {
+        // In registers rather than in memory, which is why they are apart.
+        let (mut count, mut far_count) = (self.count, self.far_count);
+        for (key, start, end) in words {
+            let (place, is_near) = cache.near(key);
+            let (Some(word), Some(far)) = (self.words.get_mut(count), self.far.get_mut(far_count)) else {
+                break;
+            };
             // Texts are shorter than 4 GiB.
             *word = Word { key, start: start as u32, end: end as u32, place };
-            *far = self.count as u16;
-            self.far_count += usize::from(!is_near);
-            self.count += 1;
+            *far = count as u16;
+            far_count += usize::from(!is_near);
+            count += 1;
         }
+        (self.count, self.far_count) = (count, far_count);
     }
 
     #[inline]
@@ -97,13 +100,24 @@ impl Default for Known {
 }
 
 impl Known {
-    /// Takes the ids of one text of a batch. Always writes as many as there may be, which needs no branch.
+    /// Takes the ids of the first texts of a batch, up to one whose ids the cache doesn't have beside it. How many they are.
     #[inline]
-    pub(super) fn push(&mut self, ids: ShortIds) {
-        if let Some(place) = self.ids.get_mut(self.count..self.count + SHORT_IDS) {
-            place.copy_from_slice(&ids.padded());
-            self.count += ids.len();
+    pub(super) fn take(&mut self, words: &[Word], cache: &WordCache) -> usize {
+        let mut count = self.count;
+        let mut taken = 0;
+        for word in words {
+            // Another may have taken the place since, so the cache looks whether it is there.
+            let ids = cache.at(word.place, word.key);
+            let Some(room) = self.ids.get_mut(count..count + SHORT_IDS).filter(|_| ids.len() > 0) else {
+                break;
+            };
+            // Always as many as there may be, which needs no branch.
+            room.copy_from_slice(&ids.padded());
+            count += ids.len();
+            taken += 1;
         }
+        self.count = count;
+        taken
     }
 
     #[inline]
