@@ -2,7 +2,7 @@
 //! only a new one is merged, from its bytes, never rewritten in the byte alphabet.
 
 use super::whole_words::WholeWords;
-use super::word_batch::{AT_ONCE, Known, WordBatch};
+use super::word_batch::{AT_ONCE, WordBatch};
 use super::word_cache::{Key, SHORT, WordCache};
 use super::{Pipeline, Token, Tokens};
 use crate::TokenizerError;
@@ -37,7 +37,6 @@ pub(crate) struct ByteLevelPath {
 /// What a run works with, kept for the next.
 struct Scratch {
     batch: WordBatch,
-    known: Known,
     cache: WordCache,
     bpe: BpeScratch,
     normalized: Normalized<NoSpans>,
@@ -52,7 +51,6 @@ impl Scratch {
     fn new() -> Box<Self> {
         Box::new(Scratch {
             batch: WordBatch::default(),
-            known: Known::default(),
             cache: WordCache::default(),
             bpe: BpeScratch::default(),
             normalized: Normalized::default(),
@@ -286,22 +284,11 @@ impl ByteLevelPath {
 
     /// Appends the ids of the words of the batch.
     fn look_up<const ENDS: bool>(&self, bpe: &Bpe, bytes: &[u8], scratch: &mut Scratch, out: &mut Vec<u32>) {
-        let Scratch { batch, known, cache, bpe: merging, ends, .. } = scratch;
+        let Scratch { batch, cache, bpe: merging, ends, .. } = scratch;
         if ENDS {
             ends.extend(batch.words().iter().map(|word| word.end));
         }
-        batch.find(cache);
-        let mut words = batch.words();
-        loop {
-            words = &words[known.take(words, cache)..];
-            known.flush(out);
-            let Some((word, rest)) = words.split_first() else {
-                break;
-            };
-            self.other_word(bpe, &bytes[word.start as usize..word.end as usize], cache, merging, out);
-            words = rest;
-        }
-        batch.clear();
+        batch.look_up(cache, out, |place, cache, out| self.other_word(bpe, &bytes[place], cache, merging, out));
     }
 
     /// A word that the batch has no ids of.

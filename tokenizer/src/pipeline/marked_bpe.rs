@@ -7,7 +7,7 @@
 use super::Pipeline;
 use super::chunks::{Delimiters, Ids};
 use super::cuts::Neighbours;
-use super::word_batch::{Known, WordBatch};
+use super::word_batch::WordBatch;
 use super::word_cache::WordCache;
 use crate::TokenizerError;
 use crate::added_vocabulary::{AddedVocabulary, Piece};
@@ -39,11 +39,8 @@ pub(crate) struct MarkedBpePath {
     neighbours: Neighbours,
     /// Which characters of ASCII are never unknown, and merge with nothing where they become bytes.
     known: [bool; 256],
-    pool: Pool<Box<(Batch, Scratch)>>,
+    pool: Pool<Box<(WordBatch, Scratch)>>,
 }
-
-/// Chunks to look up, and the ids of those that are found.
-type Batch = (WordBatch, Known);
 
 /// What a run works with, kept for the next.
 #[derive(Default)]
@@ -198,9 +195,9 @@ struct Stretch<'a> {
 
 impl Stretch<'_> {
     /// `marks` says how many are before the text.
-    fn run(&mut self, mut marks: usize, batch: &mut Batch) -> Result<(), Detour> {
+    fn run(&mut self, mut marks: usize, batch: &mut WordBatch) -> Result<(), Detour> {
         // A detour may have left some.
-        batch.0.clear();
+        batch.clear();
         let bytes = self.text.as_bytes();
         let mut at = 0;
         loop {
@@ -213,7 +210,7 @@ impl Stretch<'_> {
             }
             let start = at;
             if marks == 1 {
-                at = self.path.delimiters.take(bytes, start, &self.scratch.cache, &mut batch.0);
+                at = self.path.delimiters.take(bytes, start, &self.scratch.cache, batch);
                 if at > start {
                     self.batch(batch)?;
                     // The last chunk may end the text, with no space after it.
@@ -235,17 +232,16 @@ impl Stretch<'_> {
     }
 
     /// Chunks with one space before each.
-    fn batch(&mut self, (batch, known): &mut Batch) -> Result<(), Detour> {
+    fn batch(&mut self, batch: &mut WordBatch) -> Result<(), Detour> {
         batch.find(&mut self.scratch.cache);
-        let mut chunks = batch.words();
+        let mut at = 0;
         loop {
-            chunks = &chunks[known.take(chunks, &self.scratch.cache)..];
-            known.flush(self.out);
-            let Some((chunk, rest)) = chunks.split_first() else {
+            at = batch.take(at, &self.scratch.cache, self.out);
+            let Some(chunk) = batch.words().get(at) else {
                 break;
             };
             self.chunk(chunk.start as usize, chunk.end as usize)?;
-            chunks = rest;
+            at += 1;
         }
         batch.clear();
         Ok(())

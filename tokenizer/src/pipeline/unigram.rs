@@ -9,7 +9,7 @@ use unicode_segmentation::UnicodeSegmentation;
 use super::Pipeline;
 use super::chunks::{Delimiters, Ids};
 use super::cuts::{Neighbours, Parts};
-use super::word_batch::{Known, WordBatch};
+use super::word_batch::WordBatch;
 use super::word_cache::WordCache;
 use crate::TokenizerError;
 use crate::added_vocabulary::{AddedVocabulary, Piece};
@@ -64,11 +64,8 @@ pub(crate) struct UnigramPath {
     strips_end: bool,
     /// The ids of a space alone.
     space_ids: Vec<u32>,
-    pool: Pool<Box<(Batch, Scratch)>>,
+    pool: Pool<Box<(WordBatch, Scratch)>>,
 }
-
-/// Chunks to look up, and the ids of those that are found.
-type Batch = (WordBatch, Known);
 
 /// What a run works with, kept for the next.
 #[derive(Default)]
@@ -301,9 +298,9 @@ struct Stretch<'a> {
 }
 
 impl Stretch<'_> {
-    fn run(&mut self, batch: &mut Batch) -> Result<(), Detour> {
+    fn run(&mut self, batch: &mut WordBatch) -> Result<(), Detour> {
         // A detour may have left some.
-        batch.0.clear();
+        batch.clear();
         let path = self.path;
         let bytes = self.text.as_bytes();
         let role = |at: usize| bytes.get(at).map(|&byte| path.roles[usize::from(byte)]);
@@ -319,7 +316,7 @@ impl Stretch<'_> {
                 }
             }
             let start = at;
-            at = path.delimiters.take(bytes, start, &self.scratch.cache, &mut batch.0);
+            at = path.delimiters.take(bytes, start, &self.scratch.cache, batch);
             if at > start {
                 self.batch(batch)?;
                 // The last chunk may end the text, with no space after it.
@@ -346,22 +343,21 @@ impl Stretch<'_> {
     }
 
     /// Chunks with a space after each.
-    fn batch(&mut self, (batch, known): &mut Batch) -> Result<(), Detour> {
+    fn batch(&mut self, batch: &mut WordBatch) -> Result<(), Detour> {
         batch.find(&mut self.scratch.cache);
-        let mut chunks = batch.words();
+        let mut at = 0;
         loop {
             if self.spaces <= 1 {
-                let taken = known.take(chunks, &self.scratch.cache);
-                known.flush(self.out);
-                self.spaces = if taken > 0 { 1 } else { self.spaces };
-                chunks = &chunks[taken..];
+                let before = at;
+                at = batch.take(at, &self.scratch.cache, self.out);
+                self.spaces = if at > before { 1 } else { self.spaces };
             }
-            let Some((chunk, rest)) = chunks.split_first() else {
+            let Some(chunk) = batch.words().get(at) else {
                 break;
             };
             self.chunk(chunk.start as usize, chunk.end as usize)?;
             self.spaces += 1;
-            chunks = rest;
+            at += 1;
         }
         batch.clear();
         Ok(())

@@ -1,5 +1,7 @@
 //! Short texts that are looked up together, so that what is not in the processor's cache comes together.
 
+use std::ops::Range;
+
 use super::word_cache::{Key, Place, SHORT_IDS, WordCache};
 
 /// The most texts that may come between two questions whether the batch is full.
@@ -24,11 +26,14 @@ pub(super) struct WordBatch {
     /// Which of them aren't near by.
     far: [u16; MOST],
     far_count: usize,
+    /// Ids on their way out.
+    ids: [u32; MOST * SHORT_IDS],
 }
 
 impl Default for WordBatch {
     fn default() -> Self {
-        WordBatch { words: [Word::default(); MOST], count: 0, far: [0; MOST], far_count: 0 }
+        let (words, far, ids) = ([Word::default(); MOST], [0; MOST], [0; MOST * SHORT_IDS]);
+        WordBatch { words, count: 0, far, far_count: 0, ids }
     }
 }
 
@@ -65,15 +70,17 @@ impl WordBatch {
 
     /// Finds the places of all texts in the cache.
     pub(super) fn find(&mut self, cache: &mut WordCache) {
-        let mut key = Key::NONE;
+        let mut last = None;
         for &at in &self.far[..self.far_count.min(MOST)] {
             if let Some(word) = self.words.get_mut(usize::from(at)) {
-                key = word.key;
-                word.place = cache.far(key);
+                word.place = cache.far(word.key);
+                last = Some(word.key);
             }
         }
         // One of a batch: what comes often is soon near by, what comes seldom seldom takes its place.
-        cache.bring_near(key);
+        if let Some(key) = last {
+            cache.bring_near(key);
+        }
     }
 
     /// The texts, in order.
@@ -82,30 +89,11 @@ impl WordBatch {
         &self.words[..self.count.min(MOST)]
     }
 
-    pub(super) fn clear(&mut self) {
-        (self.count, self.far_count) = (0, 0);
-    }
-}
-
-/// Ids of a batch on their way out.
-pub(super) struct Known {
-    ids: [u32; MOST * SHORT_IDS],
-    count: usize,
-}
-
-impl Default for Known {
-    fn default() -> Self {
-        Known { ids: [0; MOST * SHORT_IDS], count: 0 }
-    }
-}
-
-impl Known {
-    /// Takes the ids of the first texts of a batch, up to one whose ids the cache doesn't have beside it. How many they are.
+    /// Appends the ids of the texts from `first` on, up to one whose ids the cache doesn't have beside it. Which that is.
     #[inline]
-    pub(super) fn take(&mut self, words: &[Word], cache: &WordCache) -> usize {
-        let mut count = self.count;
-        let mut taken = 0;
-        for word in words {
+    pub(super) fn take(&mut self, first: usize, cache: &WordCache, out: &mut Vec<u32>) -> usize {
+        let (mut at, mut count) = (first, 0);
+        while let Some(word) = self.words[..self.count.min(MOST)].get(at) {
             // Another may have taken the place since, so the cache looks whether it is there.
             let ids = cache.at(word.place, word.key);
             let Some(room) = self.ids.get_mut(count..count + SHORT_IDS).filter(|_| ids.len() > 0) else {
@@ -114,15 +102,34 @@ impl Known {
             // Always as many as there may be, which needs no branch.
             room.copy_from_slice(&ids.padded());
             count += ids.len();
-            taken += 1;
+            at += 1;
         }
-        self.count = count;
-        taken
+        out.extend_from_slice(&self.ids[..count.min(self.ids.len())]);
+        at
     }
 
+    /// Appends the ids of all texts and forgets them. `other` does that for one whose ids the cache doesn't have beside it.
     #[inline]
-    pub(super) fn flush(&mut self, out: &mut Vec<u32>) {
-        out.extend_from_slice(&self.ids[..self.count.min(MOST * SHORT_IDS)]);
-        self.count = 0;
+    pub(super) fn look_up(
+        &mut self,
+        cache: &mut WordCache,
+        out: &mut Vec<u32>,
+        mut other: impl FnMut(Range<usize>, &mut WordCache, &mut Vec<u32>),
+    ) {
+        self.find(cache);
+        let mut at = 0;
+        loop {
+            at = self.take(at, cache, out);
+            let Some(word) = self.words().get(at) else {
+                break;
+            };
+            other(word.start as usize..word.end as usize, cache, out);
+            at += 1;
+        }
+        self.clear();
+    }
+
+    pub(super) fn clear(&mut self) {
+        (self.count, self.far_count) = (0, 0);
     }
 }
