@@ -1,10 +1,9 @@
 //! The ids of BERT's family in one pass over the bytes of a text: normalizer, pre-tokenizer and model at once.
 //!
-//! Words of ASCII are found 64 bytes at a time and put in lower case eight at a time. A word that was met before is looked up, many
-//! at a time; another is looked up as a whole, then by its pieces, with tables for those of up to sixteen bytes.
+//! Words of ASCII are found 64 bytes at a time and put in lower case eight at a time. A word is
+//! looked up as a whole, then by its pieces, with tables for those of up to sixteen bytes.
 
-use super::word_batch::{AT_ONCE, WordBatch};
-use super::word_cache::{Key, SHORT, WordCache};
+use super::seen_words::SeenWords;
 use super::word_table::{LONGEST, PieceKeys, WordTable, word_key};
 use crate::TokenizerError;
 use crate::added_vocabulary::{AddedVocabulary, Piece};
@@ -30,9 +29,6 @@ enum ByteKind {
 
 /// Bytes that are looked at together.
 const BLOCK: u32 = 64;
-
-// The words of a block, each of whose bytes may be one.
-const _: () = assert!(BLOCK as usize <= AT_ONCE);
 
 /// Bytes that are read with a block: a word of up to sixteen bytes may begin at its last one.
 const READ: usize = 80;
@@ -109,23 +105,11 @@ pub(crate) struct BertPath {
     /// The ids of the characters that are words of their own.
     alone: [u32; 128],
     words: WordTable,
-    pool: Pool<Box<Scratch>>,
+    /// What threads that are not encoding just now have seen.
+    seen: Pool<SeenWords>,
     unk_id: u32,
     max_input_chars_per_word: usize,
 }
-
-/// What a run works with, kept for the next.
-#[derive(Default)]
-struct Scratch {
-    batch: WordBatch,
-    /// Of words in lower case, if that is asked for.
-    cache: WordCache,
-    /// A word that is put together.
-    word: Vec<u8>,
-}
-
-/// Bytes of a word that an idle scratch may keep room for.
-const KEPT_WORD: usize = 1 << 16;
 
 /// A character whose place among the marks around it has to be found: only the whole normalizer can.
 struct NeedsOrdering;
@@ -185,7 +169,7 @@ impl BertPath {
             normalizer: normalizer.clone(),
             kinds,
             alone,
-            pool: Pool::new(),
+            seen: Pool::new(),
             words: WordTable::new(first, further)?,
             unk_id,
             max_input_chars_per_word: model.max_input_chars_per_word(),
@@ -230,7 +214,8 @@ impl BertPath {
     ) -> Result<(), TokenizerError> {
         let mut pieces = Vec::new();
         added.split_text(text, &mut pieces);
-        self.pool.with(Box::default, |scratch| {
+        self.seen.with(SeenWords::new, |seen| {
+            let mut word = Vec::new();
             for Piece { start, end, added } in pieces {
                 if let Some(id) = added {
                     ids.push(id);
@@ -240,7 +225,7 @@ impl BertPath {
                 while !stretch.is_empty() {
                     let (now, later) = cut(stretch);
                     let before = ids.len();
-                    if self.stretch(now, scratch, ids).is_err() {
+                    if self.stretch(now, &mut word, seen, ids).is_err() {
                         ids.truncate(before);
                         slow(now, ids)?;
                     }
@@ -248,15 +233,17 @@ impl BertPath {
                     stretch = later;
                 }
             }
-            if scratch.word.capacity() > KEPT_WORD {
-                scratch.word = Vec::new();
-            }
             Ok(())
         })
     }
 
-    fn stretch(&self, text: &str, scratch: &mut Scratch, ids: &mut Vec<u32>) -> Result<(), NeedsOrdering> {
-        let Scratch { batch, cache, word } = scratch;
+    fn stretch(
+        &self,
+        text: &str,
+        word: &mut Vec<u8>,
+        seen: &mut SeenWords,
+        ids: &mut Vec<u32>,
+    ) -> Result<(), NeedsOrdering> {
         let bytes = text.as_bytes();
         let mut tail = [b' '; READ];
         let mut at = 0;
@@ -281,12 +268,8 @@ impl BertPath {
             };
             let begin = words | kinds.alone;
             let boundaries = !(kinds.inside & (kinds.inside << 1));
-            self.whole_words(block, begin & below(end), boundaries, at, cache, batch);
+            self.whole_words(block, begin & below(end), boundaries, seen, ids);
             at += end as usize;
-            let is_open = limit < BLOCK || open && end == 0;
-            if is_open || batch.is_full() || at >= bytes.len() {
-                batch.look_up(cache, ids, |place, cache, ids| self.other_word(&bytes[place], cache, ids));
-            }
             if limit < BLOCK {
                 at = self.characters(text, at, word, ids)?;
             } else if open && end == 0 {
@@ -296,50 +279,47 @@ impl BertPath {
         Ok(())
     }
 
-    /// Adds words of ASCII that are known to end to the batch: they begin where `begin` has a bit and end at the next bit of
-    /// `boundaries`. The block is what is at `start` of the text.
+    /// Words of ASCII that are known to end: they begin where `begin` has a bit and end at the next bit of `boundaries`.
     #[inline]
     fn whole_words(
         &self,
         block: &[u8; READ],
         mut begin: u64,
         boundaries: u64,
-        start: usize,
-        cache: &WordCache,
-        batch: &mut WordBatch,
+        seen: &mut SeenWords,
+        ids: &mut Vec<u32>,
     ) {
-        let words = std::iter::from_fn(|| {
-            let at = begin.trailing_zeros() as usize;
-            if begin == 0 {
-                return None;
-            }
+        while begin != 0 {
+            let at = begin.trailing_zeros();
             begin &= begin - 1;
             // The end of the block is a boundary too.
             let rest = boundaries >> at >> 1 | 1 << (63 - at);
-            let length = rest.trailing_zeros() as usize + 1;
-            let key = Key::of([eight(block, at), eight(block, at + 8)].map(|bytes| self.lower(bytes)), length);
-            let key = if length > SHORT { Key::NONE } else { key };
-            Some((key, start + at, start + at + length))
-        });
-        batch.extend(words, cache);
-    }
-
-    /// A word of ASCII that the batch has no ids of.
-    #[inline(never)]
-    fn other_word(&self, word: &[u8], cache: &mut WordCache, ids: &mut Vec<u32>) {
-        let mut lower = [0; BLOCK as usize];
-        // It lies in a block.
-        let Some(lower) = lower.get_mut(..word.len()) else {
-            return;
-        };
-        lower.copy_from_slice(word);
-        if self.normalizer.lowercase {
-            lower.make_ascii_lowercase();
-        }
-        if !cache.get(lower, ids) {
-            let before = ids.len();
-            self.word(lower, ids);
-            cache.keep(lower, &ids[before..]);
+            let len = rest.trailing_zeros() + 1;
+            let first = self.lower(eight(block, at as usize));
+            let known = if len <= 8 {
+                let key = first & (u64::MAX >> (64 - 8 * len));
+                seen.word(key, ids, |ids| {
+                    if !self.words.short_word(key, len, ids) {
+                        ids.push(self.unk_id);
+                    }
+                });
+                continue;
+            } else if len <= 16 {
+                let second = self.lower(eight(block, at as usize + 8)) & (u64::MAX >> (128 - 8 * len));
+                self.words.long_word(u128::from(second) << 64 | u128::from(first), len, ids)
+            } else {
+                let mut word = [0; BLOCK as usize];
+                let word = &mut word[..len as usize];
+                word.copy_from_slice(&block[at as usize..(at + len) as usize]);
+                if self.normalizer.lowercase {
+                    word.make_ascii_lowercase();
+                }
+                self.word(word, ids);
+                true
+            };
+            if !known {
+                ids.push(self.unk_id);
+            }
         }
     }
 

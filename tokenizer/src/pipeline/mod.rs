@@ -5,6 +5,7 @@ mod byte_level;
 mod chunks;
 mod cuts;
 mod marked_bpe;
+mod seen_words;
 mod unigram;
 mod whole_words;
 mod word_batch;
