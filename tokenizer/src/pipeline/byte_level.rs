@@ -3,7 +3,7 @@
 
 use super::whole_words::WholeWords;
 use super::word_batch::{AT_ONCE, WordBatch};
-use super::word_cache::{Key, SHORT, VIEW, WordCache, hash};
+use super::word_cache::{Key, SHORT, WordCache};
 use super::{Pipeline, Token, Tokens};
 use crate::TokenizerError;
 use crate::added_vocabulary::Piece;
@@ -17,6 +17,9 @@ use crate::pre_tokenizers::{ByteLevel, PreTokenizer, Scanner};
 /// Bytes of text, and pieces of one, that an idle scratch may keep room for.
 const KEPT_TEXT: usize = 1 << 20;
 const KEPT_PIECES: usize = 1 << 14;
+
+/// Bytes to read a word from that begins in a window.
+const VIEW: usize = BYTES + 16;
 
 // The words of a window, each of whose bytes may be one.
 const _: () = assert!(BYTES <= AT_ONCE);
@@ -47,8 +50,8 @@ struct Scratch {
 impl Scratch {
     fn new() -> Box<Self> {
         Box::new(Scratch {
-            batch: WordBatch::new(),
-            cache: WordCache::new(),
+            batch: WordBatch::default(),
+            cache: WordCache::default(),
             bpe: BpeScratch::default(),
             normalized: Normalized::default(),
             prefixed: String::new(),
@@ -237,7 +240,7 @@ impl ByteLevelPath {
         let bytes = text.as_bytes();
         let mut at = 0;
         while let Some(view) = bytes.get(at..at + VIEW).and_then(|view| view.try_into().ok()) {
-            at += self.window(text, at, view, &mut scratch.batch);
+            at += self.window(text, at, view, scratch);
             if scratch.batch.is_full() {
                 self.look_up::<ENDS>(bpe, bytes, scratch, out);
             }
@@ -247,7 +250,7 @@ impl ByteLevelPath {
             let rest = &bytes[at..];
             let mut view = [b' '; VIEW];
             view[..rest.len()].copy_from_slice(rest);
-            at += self.window(text, at, &view, &mut scratch.batch);
+            at += self.window(text, at, &view, scratch);
             if scratch.batch.is_full() {
                 self.look_up::<ENDS>(bpe, bytes, scratch, out);
             }
@@ -257,22 +260,25 @@ impl ByteLevelPath {
 
     /// Adds the words that lie in `view` to the batch: the text from `at` on, where a word begins. Their bytes in all.
     #[inline]
-    fn window(&self, text: &str, at: usize, view: &[u8; VIEW], batch: &mut WordBatch) -> usize {
+    fn window(&self, text: &str, at: usize, view: &[u8; VIEW], scratch: &mut Scratch) -> usize {
+        let Scratch { batch, cache, .. } = scratch;
         let (window, _) = view.split_first_chunk().unwrap_or((&[b' '; BYTES], &[]));
         let mut ends = starts(self.scanner, window, text.len() - at);
         if ends == 0 {
             let end = self.scanner.end(text, at);
             let word = &text.as_bytes()[at..end];
-            batch.push(Key::of_word(word).unwrap_or(Key::NONE), at, end);
+            batch.push(Key::of_text(word).unwrap_or(Key::NONE), at, end, cache);
             return end - at;
         }
         let mut start = 0;
-        while ends != 0 {
+        let words = std::iter::from_fn(|| {
             let end = ends.trailing_zeros() as usize;
+            let word = (ends != 0).then(|| (key(view, start, end - start), at + start, at + end))?;
             ends &= ends - 1;
-            batch.push(Key::of(view, start, end - start), at + start, at + end);
             start = end;
-        }
+            Some(word)
+        });
+        batch.extend(words, cache);
         start
     }
 
@@ -280,30 +286,19 @@ impl ByteLevelPath {
     fn look_up<const ENDS: bool>(&self, bpe: &Bpe, bytes: &[u8], scratch: &mut Scratch, out: &mut Vec<u32>) {
         let Scratch { batch, cache, bpe: merging, ends, .. } = scratch;
         if ENDS {
-            ends.extend(batch.ends());
+            ends.extend(batch.words().iter().map(|word| word.end));
         }
-        batch.look_up(cache, out, |key, place, cache, out| {
-            self.new_word(bpe, &bytes[place], key, cache, merging, out);
-        });
+        batch.look_up(cache, out, |place, cache, out| self.other_word(bpe, &bytes[place], cache, merging, out));
     }
 
-    /// A word that isn't among the short words kept.
+    /// A word that the batch has no ids of.
     #[inline(never)]
-    fn new_word(
-        &self,
-        bpe: &Bpe,
-        word: &[u8],
-        key: Key,
-        cache: &mut WordCache,
-        merging: &mut BpeScratch,
-        out: &mut Vec<u32>,
-    ) {
-        if word.len() > SHORT {
-            return self.long_word(bpe, word, cache, merging, out);
+    fn other_word(&self, bpe: &Bpe, word: &[u8], cache: &mut WordCache, merging: &mut BpeScratch, out: &mut Vec<u32>) {
+        if !cache.get(word, out) {
+            let before = out.len();
+            self.new_tokens(bpe, word, merging, out);
+            cache.keep(word, &out[before..]);
         }
-        let before = out.len();
-        self.new_tokens(bpe, word, merging, out);
-        cache.keep_short(key, &out[before..]);
     }
 
     /// A word that no cache has.
@@ -320,18 +315,14 @@ impl ByteLevelPath {
             self.whole.learn(written, out[before..] == [written.id]);
         }
     }
+}
 
-    /// A word that is too long for the short words.
-    fn long_word(&self, bpe: &Bpe, word: &[u8], cache: &mut WordCache, merging: &mut BpeScratch, out: &mut Vec<u32>) {
-        let hash = hash(word);
-        if let Some(ids) = cache.long(word, hash) {
-            out.extend_from_slice(ids);
-            return;
-        }
-        let before = out.len();
-        self.new_tokens(bpe, word, merging, out);
-        cache.keep_long(word, hash, &out[before..]);
-    }
+/// The key of the word `view[start..start + length]`, which begins in the window; that of no word where it is too long for one.
+#[inline]
+fn key(view: &[u8; VIEW], start: usize, length: usize) -> Key {
+    let eight = |at: usize| view.get(at..at + 8).and_then(|bytes| bytes.try_into().ok()).map_or(0, u64::from_le_bytes);
+    let key = Key::of([eight(start), eight(start + 8)], length);
+    if length > SHORT { Key::NONE } else { key }
 }
 
 impl std::fmt::Debug for Scratch {

@@ -2,7 +2,6 @@
 
 mod bert;
 mod byte_level;
-mod chunk_cache;
 mod chunks;
 mod cuts;
 mod marked_bpe;

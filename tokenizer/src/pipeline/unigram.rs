@@ -7,9 +7,10 @@
 use unicode_segmentation::UnicodeSegmentation;
 
 use super::Pipeline;
-use super::chunk_cache::ChunkCache;
-use super::chunks::{Batch, Chunk, Delimiters, Ids, Known};
+use super::chunks::{Delimiters, Ids};
 use super::cuts::{Neighbours, Parts};
+use super::word_batch::WordBatch;
+use super::word_cache::WordCache;
 use crate::TokenizerError;
 use crate::added_vocabulary::{AddedVocabulary, Piece};
 use crate::models::{Model, Unigram, UnigramScratch};
@@ -63,13 +64,13 @@ pub(crate) struct UnigramPath {
     strips_end: bool,
     /// The ids of a space alone.
     space_ids: Vec<u32>,
-    pool: Pool<Box<Scratch>>,
+    pool: Pool<Box<(WordBatch, Scratch)>>,
 }
 
 /// What a run works with, kept for the next.
 #[derive(Default)]
 struct Scratch {
-    cache: ChunkCache,
+    cache: WordCache,
     unigram: UnigramScratch,
     normalized: [Normalized<NoSpans>; 2],
     word: String,
@@ -256,7 +257,8 @@ impl UnigramPath {
         let Model::Unigram(unigram) = &pipeline.model else {
             return Ok(());
         };
-        self.pool.with(Box::default, |scratch| {
+        self.pool.with(Box::default, |memory| {
+            let (batch, scratch) = &mut **memory;
             let mut pieces = std::mem::take(&mut scratch.pieces);
             pieces.clear();
             pipeline.added.split_text(text, &mut pieces);
@@ -268,7 +270,7 @@ impl UnigramPath {
                 let before = out.len();
                 let text = &text[start..end];
                 let mut stretch = Stretch { path: self, pipeline, unigram, text, spaces: 0, scratch, out };
-                match stretch.run() {
+                match stretch.run(batch) {
                     Ok(()) => Ok(()),
                     Err(Detour) => {
                         out.truncate(before);
@@ -296,12 +298,12 @@ struct Stretch<'a> {
 }
 
 impl Stretch<'_> {
-    fn run(&mut self) -> Result<(), Detour> {
+    fn run(&mut self, batch: &mut WordBatch) -> Result<(), Detour> {
+        // A detour may have left some.
+        batch.clear();
         let path = self.path;
         let bytes = self.text.as_bytes();
         let role = |at: usize| bytes.get(at).map(|&byte| path.roles[usize::from(byte)]);
-        let mut batch = Batch::default();
-        let mut known = Known::default();
         let mut at = 0;
         loop {
             while role(at) == Some(Role::Space) {
@@ -314,9 +316,9 @@ impl Stretch<'_> {
                 }
             }
             let start = at;
-            at = path.delimiters.take(bytes, start, &self.scratch.cache, &mut batch);
+            at = path.delimiters.take(bytes, start, &self.scratch.cache, batch);
             if at > start {
-                self.batch(batch.chunks(), &mut known)?;
+                self.batch(batch)?;
                 // The last chunk may end the text, with no space after it.
                 self.spaces -= at.saturating_sub(bytes.len());
                 at = at.min(bytes.len());
@@ -341,18 +343,23 @@ impl Stretch<'_> {
     }
 
     /// Chunks with a space after each.
-    fn batch(&mut self, chunks: &[Chunk], known: &mut Known) -> Result<(), Detour> {
-        for chunk in chunks {
-            if chunk.ids.len() > 0 && self.spaces <= 1 {
-                known.push(chunk.ids);
-                self.spaces = 1;
-                continue;
+    fn batch(&mut self, batch: &mut WordBatch) -> Result<(), Detour> {
+        batch.find(&mut self.scratch.cache);
+        let mut at = 0;
+        loop {
+            if self.spaces <= 1 {
+                let before = at;
+                at = batch.take(at, &self.scratch.cache, self.out);
+                self.spaces = if at > before { 1 } else { self.spaces };
             }
-            known.flush(self.out);
+            let Some(chunk) = batch.words().get(at) else {
+                break;
+            };
             self.chunk(chunk.start as usize, chunk.end as usize)?;
             self.spaces += 1;
+            at += 1;
         }
-        known.flush(self.out);
+        batch.clear();
         Ok(())
     }
 
