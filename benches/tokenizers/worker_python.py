@@ -58,6 +58,24 @@ def tiktoken(tokenizer):
     return encode
 
 
+def rs_bpe(tokenizer):
+    """It has the vocabularies of GPT-3.5 and GPT-4o in it; which one is meant follows from the size of the one that it is given."""
+    from rs_bpe import openai
+
+    tokens = len(json.loads(pathlib.Path(tokenizer).read_text("utf-8"))["model"]["vocab"])
+    known = {100: openai.cl100k_base, 200: openai.o200k_base}.get(round(tokens / 1000))
+    if known is None:
+        sys.exit(f"no vocabulary of {tokens} tokens")
+    loaded = known()
+
+    def encode(texts, threads):
+        if threads > 1:
+            return loaded.encode_batch_parallel(texts, openai.ParallelOptions(1, 16, threads))[0]
+        return loaded.encode_batch(texts)[0]
+
+    return encode
+
+
 def sentencepiece(tokenizer):
     import sentencepiece as package
 
@@ -74,7 +92,8 @@ def fnv(lists):
     return count, f"{value:016x}"
 
 
-PEERS = {"nanotoken": nanotoken, "gigatoken": gigatoken, "tiktoken": tiktoken, "sentencepiece": sentencepiece}
+PEERS = {"nanotoken": nanotoken, "gigatoken": gigatoken, "tiktoken": tiktoken, "rs-bpe": rs_bpe,
+         "sentencepiece": sentencepiece}
 
 
 def main():

@@ -9,13 +9,13 @@ use super::word_cache::{KEPT, SHORT};
 pub(super) const SHORT_IDS: usize = 6;
 /// Bits of an id there; three share 64.
 const ID_BITS: u32 = 21;
-/// Pairs of places for short texts.
-const SHORT_BITS: u32 = 16;
+/// Pairs of places for short texts. A fuzzer, which makes a cache for each file, can't wait for megabytes.
+const SHORT_BITS: u32 = if cfg!(fuzzing) { 4 } else { 16 };
 
 /// As for short texts: a cache line holds the bytes, their length, the ids and their number.
 const LONG: usize = 31;
 const LONG_IDS: usize = 7;
-const LONG_BITS: u32 = 14;
+const LONG_BITS: u32 = if cfg!(fuzzing) { 4 } else { 14 };
 
 /// A short text: its bytes, zeros, and its length.
 #[derive(Clone, Copy, Debug, Default)]

@@ -6,7 +6,7 @@
 
 use super::Pipeline;
 use super::chunk_cache::ChunkCache;
-use super::chunks::{Batch, Chunk, Delimiters, Ids, Known};
+use super::chunks::{Batch, Chunk, Counted, Delimiters, Ids, Known};
 use super::cuts::Neighbours;
 use crate::TokenizerError;
 use crate::added_vocabulary::{AddedVocabulary, Piece};
@@ -48,6 +48,7 @@ struct Scratch {
     model: ModelScratch,
     word: String,
     pieces: Vec<Piece>,
+    counted: Counted,
 }
 
 /// What stands in the way of the short way: a mark that is in the text as such, or an error.
@@ -101,23 +102,7 @@ impl MarkedBpePath {
     /// Appends the ids of `text`.
     pub(super) fn ids(&self, pipeline: &Pipeline, text: &str, out: &mut Vec<u32>) -> Result<(), TokenizerError> {
         let begin = out.len();
-        let done = self.pool.with(Box::default, |scratch| {
-            let mut pieces = std::mem::take(&mut scratch.pieces);
-            pieces.clear();
-            pipeline.added.split_text(text, &mut pieces);
-            let done = pieces.iter().try_for_each(|&Piece { start, end, added }| {
-                let Some(id) = added else {
-                    let text = &text[start..end];
-                    let marks = self.marks_before(text, start == 0);
-                    return Stretch { path: self, pipeline, text, scratch, out }.run(marks);
-                };
-                out.push(id);
-                Ok(())
-            });
-            scratch.pieces = pieces;
-            scratch.model.shrink();
-            done
-        });
+        let done = self.pool.with(Box::default, |scratch| self.run(pipeline, text, scratch, out));
         if let Err(Detour) = done {
             out.truncate(begin);
             return match self.prefix {
@@ -126,6 +111,40 @@ impl MarkedBpePath {
             };
         }
         Ok(())
+    }
+
+    /// How many ids `text` has.
+    pub(super) fn count(&self, pipeline: &Pipeline, text: &str) -> Result<usize, TokenizerError> {
+        let mut ids = Vec::new();
+        let count = self.pool.with(Box::default, |scratch: &mut Box<Scratch>| {
+            scratch.counted.begin();
+            let done = self.run(pipeline, text, scratch, &mut ids);
+            let count = scratch.counted.end(&ids);
+            done.map(|()| count)
+        });
+        match (count, self.prefix) {
+            (Ok(count), _) => Ok(count),
+            (Err(Detour), Prefix::First) => pipeline.count_all::<Spans>(text),
+            (Err(Detour), _) => pipeline.count_all::<NoSpans>(text),
+        }
+    }
+
+    fn run(&self, pipeline: &Pipeline, text: &str, scratch: &mut Scratch, out: &mut Vec<u32>) -> Result<(), Detour> {
+        let mut pieces = std::mem::take(&mut scratch.pieces);
+        pieces.clear();
+        pipeline.added.split_text(text, &mut pieces);
+        let done = pieces.iter().try_for_each(|&Piece { start, end, added }| {
+            let Some(id) = added else {
+                let text = &text[start..end];
+                let marks = self.marks_before(text, start == 0);
+                return Stretch { path: self, pipeline, text, scratch, out }.run(marks);
+            };
+            out.push(id);
+            Ok(())
+        });
+        scratch.pieces = pieces;
+        scratch.model.shrink();
+        done
     }
 
     /// How many marks, 0 or 1, are put before a stretch, which isn't empty.
@@ -211,6 +230,7 @@ impl Stretch<'_> {
                 at = self.path.delimiters.take(bytes, start, &self.scratch.cache, &mut batch);
                 if at > start {
                     self.batch(batch.chunks(), &mut known)?;
+                    self.scratch.counted.take(self.out);
                     // The last chunk may end the text, with no space after it.
                     marks = usize::from(at <= bytes.len());
                     at = at.min(bytes.len());

@@ -8,7 +8,7 @@ use unicode_segmentation::UnicodeSegmentation;
 
 use super::Pipeline;
 use super::chunk_cache::ChunkCache;
-use super::chunks::{Batch, Chunk, Delimiters, Ids, Known};
+use super::chunks::{Batch, Chunk, Counted, Delimiters, Ids, Known};
 use super::cuts::{Neighbours, Parts};
 use crate::TokenizerError;
 use crate::added_vocabulary::{AddedVocabulary, Piece};
@@ -74,6 +74,7 @@ struct Scratch {
     normalized: [Normalized<NoSpans>; 2],
     word: String,
     pieces: Vec<Piece>,
+    counted: Counted,
 }
 
 /// What stands in the way of the short way: something that only the long way does right, or an error, of which the long way
@@ -253,33 +254,54 @@ impl UnigramPath {
 
     /// Appends the ids of `text`.
     pub(super) fn ids(&self, pipeline: &Pipeline, text: &str, out: &mut Vec<u32>) -> Result<(), TokenizerError> {
+        self.pool.with(Box::default, |scratch| self.run(pipeline, text, scratch, out))
+    }
+
+    /// How many ids `text` has.
+    pub(super) fn count(&self, pipeline: &Pipeline, text: &str) -> Result<usize, TokenizerError> {
+        self.pool.with(Box::default, |scratch: &mut Box<Scratch>| {
+            let mut ids = Vec::new();
+            scratch.counted.begin();
+            let result = self.run(pipeline, text, scratch, &mut ids);
+            let count = scratch.counted.end(&ids);
+            result.map(|()| count)
+        })
+    }
+
+    fn run(
+        &self,
+        pipeline: &Pipeline,
+        text: &str,
+        scratch: &mut Scratch,
+        out: &mut Vec<u32>,
+    ) -> Result<(), TokenizerError> {
         let Model::Unigram(unigram) = &pipeline.model else {
             return Ok(());
         };
-        self.pool.with(Box::default, |scratch| {
-            let mut pieces = std::mem::take(&mut scratch.pieces);
-            pieces.clear();
-            pipeline.added.split_text(text, &mut pieces);
-            let result = pieces.iter().try_for_each(|&Piece { start, end, added }| {
-                if let Some(id) = added {
-                    out.push(id);
-                    return Ok(());
+        let mut pieces = std::mem::take(&mut scratch.pieces);
+        pieces.clear();
+        pipeline.added.split_text(text, &mut pieces);
+        let result = pieces.iter().try_for_each(|&Piece { start, end, added }| {
+            if let Some(id) = added {
+                out.push(id);
+                return Ok(());
+            }
+            scratch.counted.take(out);
+            let before = (out.len(), scratch.counted);
+            let text = &text[start..end];
+            let mut stretch = Stretch { path: self, pipeline, unigram, text, spaces: 0, scratch, out };
+            match stretch.run() {
+                Ok(()) => Ok(()),
+                Err(Detour) => {
+                    out.truncate(before.0);
+                    scratch.counted = before.1;
+                    pipeline.stretch_ids(text, out)
                 }
-                let before = out.len();
-                let text = &text[start..end];
-                let mut stretch = Stretch { path: self, pipeline, unigram, text, spaces: 0, scratch, out };
-                match stretch.run() {
-                    Ok(()) => Ok(()),
-                    Err(Detour) => {
-                        out.truncate(before);
-                        pipeline.stretch_ids(text, out)
-                    }
-                }
-            });
-            scratch.pieces = pieces;
-            scratch.unigram.shrink();
-            result
-        })
+            }
+        });
+        scratch.pieces = pieces;
+        scratch.unigram.shrink();
+        result
     }
 }
 
@@ -317,6 +339,7 @@ impl Stretch<'_> {
             at = path.delimiters.take(bytes, start, &self.scratch.cache, &mut batch);
             if at > start {
                 self.batch(batch.chunks(), &mut known)?;
+                self.scratch.counted.take(self.out);
                 // The last chunk may end the text, with no space after it.
                 self.spaces -= at.saturating_sub(bytes.len());
                 at = at.min(bytes.len());
