@@ -183,7 +183,8 @@ def measure(command, tokenizer, documents, threads):
         capture_output=True, text=True, timeout=600,
     )
     if run.returncode:
-        lines = run.stderr.strip().splitlines() or ["no message"]
+        # The last line of an error, without what says where in the source it came from.
+        lines = [line for line in run.stderr.splitlines() if line.strip() and not line.startswith(" ")] or ["no message"]
         raise RuntimeError(lines[-1][:120])
     return json.loads(run.stdout)
 

@@ -19,6 +19,14 @@ def documents(path):
         at += 4 + size
 
 
+def beside(tokenizer, name, algorithm):
+    """A file that compare.py makes of tokenizers of that algorithm."""
+    path = pathlib.Path(tokenizer).with_name(name)
+    if not path.exists():
+        sys.exit(f"takes part with {algorithm}")
+    return path
+
+
 def nanotoken(tokenizer):
     import nanotoken as package
 
@@ -40,7 +48,7 @@ def tiktoken(tokenizer):
     import tiktoken as package
 
     file = json.loads(pathlib.Path(tokenizer).read_text("utf-8"))
-    lines = pathlib.Path(tokenizer).with_name("tokenizer.tiktoken").read_bytes().split(b"\n")[:-1]
+    lines = beside(tokenizer, "tokenizer.tiktoken", "byte-level BPE").read_bytes().split(b"\n")[:-1]
     ranks = {base64.b64decode(token): int(rank) for token, rank in (line.split() for line in lines)}
     gpt2 = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
     steps = file["pre_tokenizer"].get("pretokenizers", [])
@@ -79,7 +87,7 @@ def rs_bpe(tokenizer):
 def sentencepiece(tokenizer):
     import sentencepiece as package
 
-    loaded = package.SentencePieceProcessor(model_file=str(pathlib.Path(tokenizer).with_name("tokenizer.model")))
+    loaded = package.SentencePieceProcessor(model_file=str(beside(tokenizer, "tokenizer.model", "Unigram")))
     return lambda texts, threads: loaded.encode(texts, num_threads=threads)
 
 
