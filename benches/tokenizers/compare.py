@@ -20,6 +20,7 @@ Special tokens and truncation are taken out of the tokenizer's file, so that all
 import argparse
 import base64
 import collections
+import importlib.util
 import json
 import os
 import pathlib
@@ -35,9 +36,11 @@ ROOT = HERE.parent.parent
 RUST = ("loquat", "tokenizers", "tokenizers-rc", "tokie", "kitoken", "fastokens", "rust-tokenizers", "wordchipper",
         "bpe-openai")
 PYTHON = ("nanotoken", "gigatoken", "tiktoken", "rs-bpe", "sentencepiece")
+# Rust peers that are on PyPI, too, and the modules of their packages.
+ALSO_PYTHON = {"tokenizers": "tokenizers", "tokenizers-rc": "tokenizers", "kitoken": "kitoken", "fastokens": "fastokens", "bpe-openai": "bpe_openai"}
 CORPORA = ("english", "technical", "multilingual", "cjk", "words", "identifiers")
 VOCABULARIES = ("MiniLM", "GPT-2", "GPT-3.5", "USE-M3 as XLM", "Unigram 32k")
-QUICK_BYTES = 2_000_000
+QUICK_BYTES = 1_000_000
 TRAINING_BYTES = 8_000_000
 SLOW = 10
 
@@ -46,12 +49,14 @@ def say(text):
     print(text, file=sys.stderr, flush=True)
 
 
-def build(names, target, makes=True):
-    """The command of each contender that is there, and why the others aren't."""
+def build(names, target, makes=True, packages=None):
+    """The command of each contender that is there, and why the others aren't. A Rust peer that doesn't build is taken from PyPI where it
+    is there."""
     workers, missing = {}, {}
+    python = [sys.executable, str(HERE / "worker_python.py")]
     for name in names:
         if name in PYTHON:
-            workers[name] = [sys.executable, str(HERE / "worker_python.py"), name]
+            workers[name] = [*python, name]
             continue
         command = ["cargo", "build", "--release", "--quiet", "--manifest-path", HERE / "Cargo.toml", "--target-dir", target,
                    "--bin", f"worker-{name}"]
@@ -60,10 +65,17 @@ def build(names, target, makes=True):
         worker = target / "release" / f"worker-{name}"
         if makes:
             say(f"building {name}")
-        if makes and subprocess.run(command).returncode or not worker.exists():
-            missing[name] = "does not build"
+        if not makes or not subprocess.run(command).returncode:
+            if worker.exists():
+                workers[name] = [str(worker)]
+                continue
+        # Two versions of a package can't be side by side.
+        folder = (packages or target.parent).resolve() / name
+        path = ["env", f"PYTHONPATH={folder}"] if folder.exists() else []
+        if ALSO_PYTHON.get(name) and (path or name != "tokenizers-rc" and importlib.util.find_spec(ALSO_PYTHON[name])):
+            workers[f"{name} (PyPI)"] = [*path, *python, name]
         else:
-            workers[name] = [str(worker)]
+            missing[name] = "does not build"
     return workers, missing
 
 
@@ -165,7 +177,7 @@ def sentencepiece_file(file):
 
 
 def beginnings(texts, corpora, folder):
-    """The first documents of each corpus, a few megabytes of them."""
+    """The first documents of each corpus, so many bytes of them."""
     folder.mkdir(parents=True, exist_ok=True)
     for corpus in corpora:
         data = (texts / f"{corpus}.docs").read_bytes()
@@ -244,13 +256,15 @@ def report(samples, missing):
         tables[key].setdefault(sample["corpus"], None)
     for (vocabulary, threads), corpora in tables.items():
         table = samples.of(vocabulary=vocabulary, threads=threads)
-        names = list(dict.fromkeys(name for name in RUST + PYTHON if any(sample["name"] == name for sample in table)))
+        order = [each for name in RUST + PYTHON for each in (name, f"{name} (PyPI)")]
+        names = sorted({sample["name"] for sample in table}, key=order.index)
         print(f"\n### {vocabulary}, {threads} thread{'s' * (threads > 1)}: MB/s, first pass / second\n")
         print(f"| | {' | '.join(corpora)} |\n| --- |{' --- |' * len(corpora)}")
         best = {corpus: [0.0, 0.0] for corpus in corpora}
         ours = {}
         reasons = dict(missing)
         for name in names:
+            reasons.pop(name.removesuffix(" (PyPI)"), None)
             errors = [sample["error"] for sample in samples.of(vocabulary=vocabulary, name=name) if "error" in sample]
             if errors:
                 reasons[name] = errors[0]
@@ -302,7 +316,7 @@ def main():
         subprocess.run([sys.executable, HERE / "corpora.py", texts], check=True)
     names = ["loquat", *(options.only or [name for name in RUST + PYTHON if name != "loquat"])]
     target = (options.target or options.dir / "target").resolve()
-    workers, missing = build(dict.fromkeys(names), target, not options.no_build)
+    workers, missing = build(dict.fromkeys(names), target, not options.no_build, options.dir)
     tokenizers = {}
     for name in options.tokenizer:
         folder = options.dir / "plain" / pathlib.Path(name).name

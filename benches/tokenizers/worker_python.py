@@ -66,15 +66,18 @@ def tiktoken(tokenizer):
     return encode
 
 
+def openai_vocabulary(tokenizer):
+    """Its number in thousands of tokens, for those who have the vocabularies of GPT-3.5 and GPT-4o in them."""
+    tokens = len(json.loads(pathlib.Path(tokenizer).read_text("utf-8"))["model"]["vocab"])
+    if round(tokens / 1000) not in (100, 200):
+        sys.exit("takes part with GPT-3.5 and GPT-4o")
+    return round(tokens / 1000)
+
+
 def rs_bpe(tokenizer):
-    """It has the vocabularies of GPT-3.5 and GPT-4o in it; which one is meant follows from the size of the one that it is given."""
     from rs_bpe import openai
 
-    tokens = len(json.loads(pathlib.Path(tokenizer).read_text("utf-8"))["model"]["vocab"])
-    known = {100: openai.cl100k_base, 200: openai.o200k_base}.get(round(tokens / 1000))
-    if known is None:
-        sys.exit(f"no vocabulary of {tokens} tokens")
-    loaded = known()
+    loaded = {100: openai.cl100k_base, 200: openai.o200k_base}[openai_vocabulary(tokenizer)]()
 
     def encode(texts, threads):
         if threads > 1:
@@ -84,6 +87,13 @@ def rs_bpe(tokenizer):
     return encode
 
 
+def bpe_openai(tokenizer):
+    import bpe_openai as package
+
+    loaded = package.get_encoding({100: "cl100k_base", 200: "o200k_base"}[openai_vocabulary(tokenizer)])
+    return lambda texts, threads: loaded.encode_ordinary_batch(texts, num_threads=threads)
+
+
 def sentencepiece(tokenizer):
     import sentencepiece as package
 
@@ -91,17 +101,57 @@ def sentencepiece(tokenizer):
     return lambda texts, threads: loaded.encode(texts, num_threads=threads)
 
 
+def tokenizers(tokenizer):
+    import tokenizers as package
+
+    loaded = package.Tokenizer.from_file(tokenizer)
+
+    def encode(texts, threads):
+        if threads == 1:
+            return [loaded.encode_batch_fast([text], add_special_tokens=False)[0] for text in texts]
+        return loaded.encode_batch_fast(texts, add_special_tokens=False)
+
+    return encode
+
+
+def tokenizers_rc(tokenizer):
+    import tokenizers as package
+
+    loaded = package.Tokenizer.from_file(tokenizer)
+    return lambda texts, _: loaded.encode_batch(texts, add_special_tokens=False)
+
+
+def kitoken(tokenizer):
+    import kitoken as package
+
+    loaded = package.Kitoken.from_tokenizers_file(tokenizer)
+    return lambda texts, _: loaded.encode_all(texts, True)
+
+
+def fastokens(tokenizer):
+    import fastokens as package
+
+    loaded = package.Tokenizer.from_file(tokenizer)
+
+    def encode(texts, _):
+        ids, _ = loaded.encode_batch_flat(texts, add_special_tokens=False)
+        return [memoryview(ids).cast("I")]
+
+    return encode
+
+
 def fnv(lists):
     count, value = 0, 0xCBF29CE484222325
     for ids in lists:
-        for identifier in ids:
+        for identifier in getattr(ids, "ids", ids):
             value = (value ^ int(identifier)) * 0x100000001B3 & 0xFFFFFFFFFFFFFFFF
             count += 1
     return count, f"{value:016x}"
 
 
 PEERS = {"nanotoken": nanotoken, "gigatoken": gigatoken, "tiktoken": tiktoken, "rs-bpe": rs_bpe,
-         "sentencepiece": sentencepiece}
+         "sentencepiece": sentencepiece, "tokenizers": tokenizers, "tokenizers-rc": tokenizers_rc,
+         "kitoken": kitoken, "fastokens": fastokens, "bpe-openai": bpe_openai}
 
 
 def main():
@@ -109,6 +159,8 @@ def main():
     texts = list(documents(path))
     begin = time.perf_counter()
     encode = PEERS[name](tokenizer)
+    # Some set things up on first use.
+    encode(["a"], int(threads))
     load = time.perf_counter() - begin
     seconds = []
     for _ in range(int(passes)):
