@@ -1,6 +1,7 @@
 //! Ids of byte-level BPE without detours: words are found 64 bytes at a time, looked up by their bytes as they are, and
 //! only a new one is merged, from its bytes, never rewritten in the byte alphabet.
 
+use super::chunks::Counted;
 use super::whole_words::WholeWords;
 use super::word_batch::{AT_ONCE, WordBatch};
 use super::word_cache::{Key, SHORT, WordCache};
@@ -45,6 +46,7 @@ struct Scratch {
     /// Where the words of a stretch end, where that is asked for, and its ids.
     ends: Vec<u32>,
     ids: Vec<u32>,
+    counted: Counted,
 }
 
 impl Scratch {
@@ -58,6 +60,7 @@ impl Scratch {
             pieces: Vec::new(),
             ends: Vec::new(),
             ids: Vec::new(),
+            counted: Counted::default(),
         })
     }
 
@@ -107,24 +110,43 @@ impl ByteLevelPath {
 
     /// Appends the ids of `text`.
     pub(super) fn ids(&self, pipeline: &Pipeline, text: &str, out: &mut Vec<u32>) -> Result<(), TokenizerError> {
+        self.pool.with(Scratch::new, |scratch| self.run(pipeline, text, scratch, out))
+    }
+
+    /// How many ids `text` has.
+    pub(super) fn count(&self, pipeline: &Pipeline, text: &str) -> Result<usize, TokenizerError> {
+        self.pool.with(Scratch::new, |scratch| {
+            let mut ids = Vec::new();
+            scratch.counted.begin();
+            let result = self.run(pipeline, text, scratch, &mut ids);
+            let count = scratch.counted.end(&ids);
+            result.map(|()| count)
+        })
+    }
+
+    fn run(
+        &self,
+        pipeline: &Pipeline,
+        text: &str,
+        scratch: &mut Scratch,
+        out: &mut Vec<u32>,
+    ) -> Result<(), TokenizerError> {
         let Model::Bpe(bpe) = &pipeline.model else {
             return Ok(());
         };
-        self.pool.with(Scratch::new, |scratch| {
-            let mut pieces = std::mem::take(&mut scratch.pieces);
-            pieces.clear();
-            pipeline.added.split_text(text, &mut pieces);
-            let result = pieces.iter().try_for_each(|&Piece { start, end, added }| match added {
-                Some(id) => {
-                    out.push(id);
-                    Ok(())
-                }
-                None => self.stretch(pipeline, bpe, &text[start..end], scratch, out),
-            });
-            scratch.pieces = pieces;
-            scratch.shrink();
-            result
-        })
+        let mut pieces = std::mem::take(&mut scratch.pieces);
+        pieces.clear();
+        pipeline.added.split_text(text, &mut pieces);
+        let result = pieces.iter().try_for_each(|&Piece { start, end, added }| match added {
+            Some(id) => {
+                out.push(id);
+                Ok(())
+            }
+            None => self.stretch(pipeline, bpe, &text[start..end], scratch, out),
+        });
+        scratch.pieces = pieces;
+        scratch.shrink();
+        result
     }
 
     /// A stretch of text between added tokens.
@@ -284,11 +306,12 @@ impl ByteLevelPath {
 
     /// Appends the ids of the words of the batch.
     fn look_up<const ENDS: bool>(&self, bpe: &Bpe, bytes: &[u8], scratch: &mut Scratch, out: &mut Vec<u32>) {
-        let Scratch { batch, cache, bpe: merging, ends, .. } = scratch;
+        let Scratch { batch, cache, bpe: merging, ends, counted, .. } = scratch;
         if ENDS {
             ends.extend(batch.words().iter().map(|word| word.end));
         }
         batch.look_up(cache, out, |place, cache, out| self.other_word(bpe, &bytes[place], cache, merging, out));
+        counted.take(out);
     }
 
     /// A word that the batch has no ids of.

@@ -77,6 +77,31 @@ fn sixteen(bytes: &[u8], at: usize) -> [u64; 2] {
     }
 }
 
+/// Whether ids are only counted, and how many of them were so far.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Counted(Option<usize>);
+
+impl Counted {
+    /// From now on ids are only counted.
+    pub(super) fn begin(&mut self) {
+        self.0 = Some(0);
+    }
+
+    /// How many there were, with those that are still in `ids`; they are no longer only counted.
+    pub(super) fn end(&mut self, ids: &[u32]) -> usize {
+        self.0.take().unwrap_or(0) + ids.len()
+    }
+
+    /// Counts the ids and takes them away, if they are only counted.
+    #[inline]
+    pub(super) fn take(&mut self, ids: &mut Vec<u32>) {
+        if let Some(count) = &mut self.0 {
+            *count += ids.len();
+            ids.clear();
+        }
+    }
+}
+
 /// Takes the ids alone.
 pub(super) struct Ids<'a>(pub(super) &'a mut Vec<u32>);
 

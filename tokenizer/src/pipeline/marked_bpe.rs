@@ -5,7 +5,7 @@
 //! chunk into the next, and each can be merged by itself: [`MarkedBpePath::new`] makes sure of that.
 
 use super::Pipeline;
-use super::chunks::{Delimiters, Ids};
+use super::chunks::{Counted, Delimiters, Ids};
 use super::cuts::Neighbours;
 use super::word_batch::WordBatch;
 use super::word_cache::WordCache;
@@ -49,6 +49,7 @@ struct Scratch {
     model: ModelScratch,
     word: String,
     pieces: Vec<Piece>,
+    counted: Counted,
 }
 
 /// What stands in the way of the short way: a mark that is in the text as such, or an error.
@@ -102,24 +103,7 @@ impl MarkedBpePath {
     /// Appends the ids of `text`.
     pub(super) fn ids(&self, pipeline: &Pipeline, text: &str, out: &mut Vec<u32>) -> Result<(), TokenizerError> {
         let begin = out.len();
-        let done = self.pool.with(Box::default, |memory| {
-            let (batch, scratch) = &mut **memory;
-            let mut pieces = std::mem::take(&mut scratch.pieces);
-            pieces.clear();
-            pipeline.added.split_text(text, &mut pieces);
-            let done = pieces.iter().try_for_each(|&Piece { start, end, added }| {
-                let Some(id) = added else {
-                    let text = &text[start..end];
-                    let marks = self.marks_before(text, start == 0);
-                    return Stretch { path: self, pipeline, text, scratch, out }.run(marks, batch);
-                };
-                out.push(id);
-                Ok(())
-            });
-            scratch.pieces = pieces;
-            scratch.model.shrink();
-            done
-        });
+        let done = self.pool.with(Box::default, |memory| self.run(pipeline, text, memory, out));
         if let Err(Detour) = done {
             out.truncate(begin);
             return match self.prefix {
@@ -128,6 +112,46 @@ impl MarkedBpePath {
             };
         }
         Ok(())
+    }
+
+    /// How many ids `text` has.
+    pub(super) fn count(&self, pipeline: &Pipeline, text: &str) -> Result<usize, TokenizerError> {
+        let mut ids = Vec::new();
+        let count = self.pool.with(Box::default, |memory: &mut Box<(WordBatch, Scratch)>| {
+            memory.1.counted.begin();
+            let done = self.run(pipeline, text, memory, &mut ids);
+            let count = memory.1.counted.end(&ids);
+            done.map(|()| count)
+        });
+        match (count, self.prefix) {
+            (Ok(count), _) => Ok(count),
+            (Err(Detour), Prefix::First) => pipeline.count_all::<Spans>(text),
+            (Err(Detour), _) => pipeline.count_all::<NoSpans>(text),
+        }
+    }
+
+    fn run(
+        &self,
+        pipeline: &Pipeline,
+        text: &str,
+        (batch, scratch): &mut (WordBatch, Scratch),
+        out: &mut Vec<u32>,
+    ) -> Result<(), Detour> {
+        let mut pieces = std::mem::take(&mut scratch.pieces);
+        pieces.clear();
+        pipeline.added.split_text(text, &mut pieces);
+        let done = pieces.iter().try_for_each(|&Piece { start, end, added }| {
+            let Some(id) = added else {
+                let text = &text[start..end];
+                let marks = self.marks_before(text, start == 0);
+                return Stretch { path: self, pipeline, text, scratch, out }.run(marks, batch);
+            };
+            out.push(id);
+            Ok(())
+        });
+        scratch.pieces = pieces;
+        scratch.model.shrink();
+        done
     }
 
     /// How many marks, 0 or 1, are put before a stretch, which isn't empty.
@@ -213,6 +237,7 @@ impl Stretch<'_> {
                 at = self.path.delimiters.take(bytes, start, &self.scratch.cache, batch);
                 if at > start {
                     self.batch(batch)?;
+                    self.scratch.counted.take(self.out);
                     // The last chunk may end the text, with no space after it.
                     marks = usize::from(at <= bytes.len());
                     at = at.min(bytes.len());

@@ -7,7 +7,7 @@
 use unicode_segmentation::UnicodeSegmentation;
 
 use super::Pipeline;
-use super::chunks::{Delimiters, Ids};
+use super::chunks::{Counted, Delimiters, Ids};
 use super::cuts::{Neighbours, Parts};
 use super::word_batch::WordBatch;
 use super::word_cache::WordCache;
@@ -75,6 +75,7 @@ struct Scratch {
     normalized: [Normalized<NoSpans>; 2],
     word: String,
     pieces: Vec<Piece>,
+    counted: Counted,
 }
 
 /// What stands in the way of the short way: something that only the long way does right, or an error, of which the long way
@@ -254,34 +255,54 @@ impl UnigramPath {
 
     /// Appends the ids of `text`.
     pub(super) fn ids(&self, pipeline: &Pipeline, text: &str, out: &mut Vec<u32>) -> Result<(), TokenizerError> {
+        self.pool.with(Box::default, |memory| self.run(pipeline, text, memory, out))
+    }
+
+    /// How many ids `text` has.
+    pub(super) fn count(&self, pipeline: &Pipeline, text: &str) -> Result<usize, TokenizerError> {
+        self.pool.with(Box::default, |memory: &mut Box<(WordBatch, Scratch)>| {
+            let mut ids = Vec::new();
+            memory.1.counted.begin();
+            let result = self.run(pipeline, text, memory, &mut ids);
+            let count = memory.1.counted.end(&ids);
+            result.map(|()| count)
+        })
+    }
+
+    fn run(
+        &self,
+        pipeline: &Pipeline,
+        text: &str,
+        (batch, scratch): &mut (WordBatch, Scratch),
+        out: &mut Vec<u32>,
+    ) -> Result<(), TokenizerError> {
         let Model::Unigram(unigram) = &pipeline.model else {
             return Ok(());
         };
-        self.pool.with(Box::default, |memory| {
-            let (batch, scratch) = &mut **memory;
-            let mut pieces = std::mem::take(&mut scratch.pieces);
-            pieces.clear();
-            pipeline.added.split_text(text, &mut pieces);
-            let result = pieces.iter().try_for_each(|&Piece { start, end, added }| {
-                if let Some(id) = added {
-                    out.push(id);
-                    return Ok(());
+        let mut pieces = std::mem::take(&mut scratch.pieces);
+        pieces.clear();
+        pipeline.added.split_text(text, &mut pieces);
+        let result = pieces.iter().try_for_each(|&Piece { start, end, added }| {
+            if let Some(id) = added {
+                out.push(id);
+                return Ok(());
+            }
+            scratch.counted.take(out);
+            let before = (out.len(), scratch.counted);
+            let text = &text[start..end];
+            let mut stretch = Stretch { path: self, pipeline, unigram, text, spaces: 0, scratch, out };
+            match stretch.run(batch) {
+                Ok(()) => Ok(()),
+                Err(Detour) => {
+                    out.truncate(before.0);
+                    scratch.counted = before.1;
+                    pipeline.stretch_ids(text, out)
                 }
-                let before = out.len();
-                let text = &text[start..end];
-                let mut stretch = Stretch { path: self, pipeline, unigram, text, spaces: 0, scratch, out };
-                match stretch.run(batch) {
-                    Ok(()) => Ok(()),
-                    Err(Detour) => {
-                        out.truncate(before);
-                        pipeline.stretch_ids(text, out)
-                    }
-                }
-            });
-            scratch.pieces = pieces;
-            scratch.unigram.shrink();
-            result
-        })
+            }
+        });
+        scratch.pieces = pieces;
+        scratch.unigram.shrink();
+        result
     }
 }
 
@@ -319,6 +340,7 @@ impl Stretch<'_> {
             at = path.delimiters.take(bytes, start, &self.scratch.cache, batch);
             if at > start {
                 self.batch(batch)?;
+                self.scratch.counted.take(self.out);
                 // The last chunk may end the text, with no space after it.
                 self.spaces -= at.saturating_sub(bytes.len());
                 at = at.min(bytes.len());
