@@ -119,7 +119,7 @@ fn quantised_folders_depend_on_neither_batch_nor_threads() {
 fn minilm_keeps_its_embeddings() {
     let Some(model) = original_minilm() else { return };
     println!("{:<6} {:>10} {:>10} {:>10} {:>8} {:>10}", "", "mean cos", "least cos", "max error", "top 1", "bytes");
-    let limits = [[0.996, 0.98, 0.85], [0.96, 0.89, 0.7], [0.9999, 0.9995, 0.95], [0.99999, 0.9999, 0.95]];
+    let limits = [[0.995, 0.98, 0.85], [0.955, 0.89, 0.7], [0.9999, 0.9995, 0.95], [0.99999, 0.9999, 0.95]];
     for (format, [mean, least, top1]) in FORMATS.into_iter().zip(limits) {
         let folder = out(&format!("minilm-{format:?}"));
         let texts = sentences().into_iter().step_by(4);
