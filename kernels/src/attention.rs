@@ -62,7 +62,7 @@ impl<'a> RelativeBias<'a> {
     /// # Errors
     /// If the number of columns is even, so that none of them is for distance 0.
     pub fn new(values: MatRef<'a>) -> Result<RelativeBias<'a>, KernelError> {
-        if values.cols() % 2 == 0 {
+        if values.cols().is_multiple_of(2) {
             let expected = values.cols() + 1;
             return Err(KernelError::Shape { what: "columns of a relative bias", expected, found: values.cols() });
         }
