@@ -17,8 +17,8 @@ pub struct Options {
     pub threads: Option<NonZeroUsize>,
     /// How exactly matrix products are computed.
     pub precision: Precision,
-    /// Weights of linear layers, by the graph's names, whose products are computed in `bf16` where others are in int8 or less. Those that
-    /// quantised weights hold as they were are kept so in any case.
+    /// Weights of linear layers, by the graph's names, whose products are computed in `bf16` where others are in int8, and in `f32` where
+    /// others are in int4. Those that quantised weights hold as they were are kept so in any case.
     pub keep_high: Vec<String>,
     /// How a batch is spread over the threads.
     pub parallel: Parallel,
@@ -61,7 +61,7 @@ pub enum Precision {
     Bf16,
     /// Weights and activations rounded to bytes, with a scale for each column of weights and each row of activations; sums are exact.
     Int8,
-    /// Weights rounded to four bits, with a scale for each 32 inputs of an output; activations and sums stay `f32`. An eighth of the memory, and
+    /// Weights rounded to four bits, with a scale for each 32 inputs of an output; activations and sums stay `f32`. A seventh of the memory, and
     /// as much less to read for each token of a lone sequence. With many tokens the other precisions are faster.
     Int4,
     /// What quantised weights say of themselves ([`Quantization::precision`](crate::weights::Quantization::precision)); with other weights

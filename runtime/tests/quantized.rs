@@ -213,19 +213,25 @@ fn what_a_quantised_file_holds_as_floats_stays_above_bytes() {
         f32s("high.weight", &[ROWS, ROWS], &scales(ROWS * ROWS)),
         unit_rows(),
     ];
-    let kernels = |config: Option<&str>, options: Options| -> Vec<(String, bool)> {
+    // Which of the two layers' weights are coded as `code`.
+    let coded = |config: Option<&str>, code: &str, options: Options| -> [bool; 2] {
         let session = Session::new(graph.clone(), weights(&tensors, config), &options).unwrap();
-        let steps = session.program().steps().filter(|(name, _)| *name != "table");
-        steps.map(|(name, kernel)| (name.to_owned(), kernel.contains("int8"))).collect()
+        ["dense", "high"].map(|layer| {
+            let (_, kernel) = session.program().steps().find(|(name, _)| *name == layer).expect("a step of its own");
+            kernel.contains(code)
+        })
     };
     let options = |precision| Options { precision, threads: NonZeroUsize::new(1), ..Options::default() };
-    let named = |dense, high| vec![("dense".to_owned(), dense), ("high".to_owned(), high)];
-    assert_eq!(kernels(Some(CHANNEL8_INT8), options(Precision::Auto)), named(true, false));
-    assert_eq!(kernels(Some(CHANNEL8), options(Precision::Auto)), named(false, false));
-    assert_eq!(kernels(Some(CHANNEL8_INT8), options(Precision::F32)), named(false, false));
-    assert_eq!(kernels(None, options(Precision::Int8)), named(true, true));
+    assert_eq!(coded(Some(CHANNEL8_INT8), "int8", options(Precision::Auto)), [true, false]);
+    assert_eq!(coded(Some(CHANNEL8), "int8", options(Precision::Auto)), [false, false]);
+    assert_eq!(coded(Some(CHANNEL8_INT8), "int8", options(Precision::F32)), [false, false]);
+    assert_eq!(coded(None, "int8", options(Precision::Int8)), [true, true]);
+    assert_eq!(coded(None, "int4", options(Precision::Int4)), [true, true]);
     let keep_high = vec!["dense.weight".to_owned()];
-    assert_eq!(kernels(None, Options { keep_high, ..options(Precision::Int8) }), named(false, true));
+    let kept = |precision| Options { keep_high: keep_high.clone(), ..options(precision) };
+    assert_eq!(coded(None, "int8", kept(Precision::Int8)), [false, true]);
+    assert_eq!(coded(None, "int4", kept(Precision::Int4)), [false, true]);
+    assert_eq!(coded(None, "bf16", kept(Precision::Int4)), [false, false]);
 }
 
 #[test]

@@ -165,6 +165,24 @@ fn int8_weights_are_taken_over_as_they_are() {
     assert_ne!(run(&folder, Precision::Auto), run(&folder, Precision::F32));
 }
 
+/// A folder's int4 weights lie on the grid of the int4 products, so those compute what f32 products of the dequantised weights do.
+#[test]
+fn int4_weights_are_taken_over_as_they_are() {
+    let batch = Batch::from_ids(&[vec![1, 7, 30, 2], vec![5]]).expect("ids");
+    for group in [32, 64] {
+        let folder = out(&format!("int4-taken-over-{group}"));
+        let quantizer = Quantizer::new(goldens("bert/h64-heads1-gelu"), WeightFormat::Int4).group(group);
+        quantizer.write(&folder).expect("it is sound");
+        let run = |precision| {
+            let encoder = Encoder::builder().model(&folder).precision(precision).build().expect("it loads");
+            encoder.run(&batch).expect("ids in range").take("last_hidden_state").expect("every encoder has it").data
+        };
+        for (found, expected) in run(Precision::Int4).iter().zip(run(Precision::F32)) {
+            assert!((found - expected).abs() <= 1e-5, "groups of {group}: {found} for {expected}");
+        }
+    }
+}
+
 #[test]
 fn calibration_brings_results_closer() {
     let Some(model) = original_minilm() else { return };

@@ -121,7 +121,17 @@ impl Inputs {
         Ok(if items.is_empty() { None } else { Some(items) })
     }
 
-    /// All inputs at once, for commands that can't begin before they have seen the last.
+    /// As [`next_chunk`](Self::next_chunk), for commands whose inputs are texts: those, and the place of each.
+    pub fn next_texts(&mut self) -> Result<Option<(Vec<String>, Vec<Place>)>, Failure> {
+        self.next_chunk()?.map(into_texts).transpose()
+    }
+
+    /// All texts at once, for commands that can't begin before they have seen the last.
+    pub fn all_texts(self) -> Result<(Vec<String>, Vec<Place>), Failure> {
+        into_texts(self.read_all()?)
+    }
+
+    /// All inputs at once.
     pub fn read_all(mut self) -> Result<Vec<Item>, Failure> {
         let mut all = Vec::new();
         while let Some(chunk) = self.next_chunk()? {
@@ -191,6 +201,12 @@ impl Inputs {
             ))
         })
     }
+}
+
+fn into_texts(items: Vec<Item>) -> Result<(Vec<String>, Vec<Place>), Failure> {
+    let places = items.iter().map(|item| item.place.clone()).collect();
+    let texts = items.into_iter().map(Item::into_text).collect::<Result<_, _>>()?;
+    Ok((texts, places))
 }
 
 #[cfg(test)]

@@ -30,6 +30,11 @@ pub(super) fn run(graph: &mut Graph, precision: Precision) -> Report {
                 report.refuse(&node.name, format!("{width} outputs are a head, which stays in f32"));
                 continue;
             }
+            // With weights alone in few bits, activations are f32: a layer that is kept has no other reason to be anything else.
+            Op::Linear(_) if high && arithmetic == Arithmetic::Int4 => {
+                report.refuse(&node.name, "its weights are to stay as they are".to_owned());
+                continue;
+            }
             Op::Linear(linear) if high && arithmetic == Arithmetic::Int8 => linear.arithmetic = Arithmetic::Bf16,
             Op::Linear(linear) => linear.arithmetic = arithmetic,
             // No weights.

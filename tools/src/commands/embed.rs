@@ -53,9 +53,7 @@ impl Embed {
         let mut out = Output::stdout();
         let mut report = TruncationReport::default();
         let bar = progress("texts");
-        while let Some(chunk) = inputs.next_chunk()? {
-            let places: Vec<_> = chunk.iter().map(|item| item.place.clone()).collect();
-            let texts = chunk.into_iter().map(|item| item.into_text()).collect::<Result<Vec<_>, _>>()?;
+        while let Some((texts, places)) = inputs.next_texts()? {
             let embeddings = model.encode(&texts).map_err(|error| Failure::of_texts(error, &places))?;
             let truncated = truncated_flags(&embeddings);
             for ((text, embedding), truncated) in texts.iter().zip(&embeddings).zip(truncated) {

@@ -75,9 +75,7 @@ impl FillMask {
         }
         let model = builder.build()?;
         let mut out = Output::stdout();
-        while let Some(chunk) = inputs.next_chunk()? {
-            let places: Vec<_> = chunk.iter().map(|item| item.place.clone()).collect();
-            let texts = chunk.into_iter().map(|item| item.into_text()).collect::<Result<Vec<_>, _>>()?;
+        while let Some((texts, places)) = inputs.next_texts()? {
             let results = model.predict(&texts).map_err(|error| Failure::of_texts(error, &places))?;
             for masks in results.iter() {
                 if self.output.json {

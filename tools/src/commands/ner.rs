@@ -129,9 +129,7 @@ impl TaggingArgs {
         let model = builder.build()?;
         let mut out = Output::stdout();
         let mut report = TruncationReport::default();
-        while let Some(chunk) = inputs.next_chunk()? {
-            let places: Vec<_> = chunk.iter().map(|item| item.place.clone()).collect();
-            let texts = chunk.into_iter().map(|item| item.into_text()).collect::<Result<Vec<_>, _>>()?;
+        while let Some((texts, places)) = inputs.next_texts()? {
             let results = model.predict(&texts).map_err(|error| Failure::of_texts(error, &places))?;
             report.note(texts.len(), results.truncated(), &places);
             for (text, entities) in texts.iter().zip(results.iter()) {

@@ -142,8 +142,7 @@ impl Quantize {
 
 /// The lines of a file.
 fn texts(path: &Path) -> Result<Vec<String>, Failure> {
-    let items = Inputs::file(path, InputFormat::Text)?.read_all()?;
-    items.into_iter().map(|item| item.into_text()).collect()
+    Ok(Inputs::file(path, InputFormat::Text)?.all_texts()?.0)
 }
 
 fn json(report: &QuantizationReport, folder: &Path) -> Value {

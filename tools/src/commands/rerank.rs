@@ -72,9 +72,7 @@ impl Rerank {
             builder = builder.raw_scores(true);
         }
         let model = builder.build()?;
-        let items = inputs.read_all()?;
-        let places: Vec<_> = items.iter().map(|item| item.place.clone()).collect();
-        let texts = items.into_iter().map(|item| item.into_text()).collect::<Result<Vec<_>, _>>()?;
+        let (texts, places) = inputs.all_texts()?;
         let ranked = model.rank(&self.query, &texts).map_err(|error| Failure::of_texts(error, &places))?;
         let mut report = TruncationReport::default();
         report.note(texts.len(), ranked.truncated(), &places);

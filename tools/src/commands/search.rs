@@ -75,9 +75,7 @@ impl Search {
 
         let mut out = Output::stdout();
         let mut report = TruncationReport::default();
-        while let Some(chunk) = inputs.next_chunk()? {
-            let places: Vec<_> = chunk.iter().map(|item| item.place.clone()).collect();
-            let queries = chunk.into_iter().map(|item| item.into_text()).collect::<Result<Vec<_>, _>>()?;
+        while let Some((queries, places)) = inputs.next_texts()? {
             let embeddings = model.encode(&queries).map_err(|error| Failure::of_texts(error, &places))?;
             let truncated = truncated_flags(&embeddings);
             for ((query, row), truncated) in queries.iter().zip(&embeddings).zip(truncated) {
@@ -104,15 +102,8 @@ impl Search {
 }
 
 /// The corpus's texts and their embeddings.
-fn read_corpus(mut inputs: Inputs, model: &SentenceEmbeddings) -> Result<(Vec<String>, Corpus), Failure> {
-    let mut texts = Vec::new();
-    let mut places = Vec::new();
-    while let Some(chunk) = inputs.next_chunk()? {
-        for item in chunk {
-            places.push(item.place.clone());
-            texts.push(item.into_text()?);
-        }
-    }
+fn read_corpus(inputs: Inputs, model: &SentenceEmbeddings) -> Result<(Vec<String>, Corpus), Failure> {
+    let (texts, places) = inputs.all_texts()?;
     let bar = progress("texts of the corpus");
     let mut show = |progress: loquat::Progress| bar.set_position(progress.done as u64);
     let control = loquat::Control { progress: Some(&mut show), ..Default::default() };
