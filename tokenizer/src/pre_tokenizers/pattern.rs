@@ -1,6 +1,10 @@
 //! What `Split` looks for.
 
+use std::borrow::Cow;
+
 use fancy_regex::{Regex, RegexBuilder};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::scanner::Scanner;
 use crate::TokenizerError;
@@ -14,6 +18,34 @@ pub(crate) enum Pattern {
     Scanner(Scanner),
     /// Any other expression.
     Regex(Box<Regex>),
+}
+
+/// A pattern as compiled files have it: the text, or the expression.
+#[derive(Serialize, Deserialize)]
+enum Written<'a> {
+    Literal(Cow<'a, str>),
+    Regex(Cow<'a, str>),
+}
+
+impl Serialize for Pattern {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let written = match self {
+            Pattern::Literal(text) => Written::Literal(text.into()),
+            Pattern::Scanner(scanner) => Written::Regex(scanner.expression().into()),
+            Pattern::Regex(regex) => Written::Regex(regex.as_str().into()),
+        };
+        written.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Pattern {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let pattern = match Written::deserialize(deserializer)? {
+            Written::Literal(text) => Pattern::literal(text.into_owned()),
+            Written::Regex(expression) => Pattern::regex(&expression),
+        };
+        pattern.map_err(D::Error::custom)
+    }
 }
 
 impl Pattern {
