@@ -117,8 +117,8 @@ fn no_changed_bit_makes_anything_panic() {
 /// Where the sections of a file are.
 fn sections(bytes: &[u8]) -> Vec<std::ops::Range<usize>> {
     let number = |bytes: &[u8]| bytes.iter().rev().fold(0, |number, &byte| number << 8 | usize::from(byte));
-    let entries = bytes[32..].chunks_exact(48).take(number(&bytes[12..16]));
-    entries.map(|entry| number(&entry[32..40])..number(&entry[32..40]) + number(&entry[40..])).collect()
+    let entries = bytes[32..].chunks_exact(64).take(number(&bytes[12..16]));
+    entries.map(|entry| number(&entry[48..56])..number(&entry[48..56]) + number(&entry[56..])).collect()
 }
 
 #[test]
@@ -165,7 +165,7 @@ fn what_is_wrong_is_named() {
     assert!(version.contains("version 99"), "{version}");
     let many = error(&|bytes| bytes[15] = 0x7F);
     assert!(many.contains("sections"), "{many}");
-    let far = error(&|bytes| bytes[32 + 39] = 0x7F);
+    let far = error(&|bytes| bytes[32 + 55] = 0x7F);
     assert!(far.contains("(section components): expected to be within"), "{far}");
     let renamed = error(&|bytes| bytes[32] = b'x');
     assert!(renamed.contains("(section components): expected to be there, found none"), "{renamed}");

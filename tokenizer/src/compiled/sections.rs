@@ -7,7 +7,7 @@
 //! | 12..16 | how many sections there are |
 //! | 16..24 | bytes of the whole file |
 //! | 24..32 | [`checksum`] of all that follows |
-//! | 32.. | for each section its name in 32 bytes, filled up with zeros, its first byte and its number of bytes, 8 bytes each |
+//! | 32.. | for each section its name in 48 bytes, filled up with zeros, its first byte and its number of bytes, 8 bytes each |
 //!
 //! All numbers have their lowest byte first.
 
@@ -26,7 +26,7 @@ pub(crate) const MAGIC: [u8; 8] = *b"\x93loqtok\n";
 pub(crate) const VERSION: u32 = 1;
 
 const HEADER: usize = 32;
-const NAME: usize = 32;
+const NAME: usize = 48;
 const ENTRY: usize = NAME + 16;
 
 /// Where sections begin: at a cache line.
@@ -70,7 +70,9 @@ impl Writer {
     }
 
     fn bytes(&mut self, name: &str, bytes: Vec<u8>) {
-        self.sections.push((format!("{}{name}", self.scope), bytes));
+        let name = format!("{}{name}", self.scope);
+        debug_assert!(name.len() <= NAME, "{name} is too long");
+        self.sections.push((name, bytes));
     }
 
     /// The file.
@@ -81,7 +83,7 @@ impl Writer {
             let start = file.len();
             file.extend_from_slice(bytes);
             let entry = &mut file[HEADER + ENTRY * place..][..ENTRY];
-            entry[..name.len()].copy_from_slice(name.as_bytes());
+            entry[..NAME].iter_mut().zip(name.bytes()).for_each(|(to, byte)| *to = byte);
             entry[NAME..NAME + 8].copy_from_slice(&(start as u64).to_le_bytes());
             entry[NAME + 8..].copy_from_slice(&(bytes.len() as u64).to_le_bytes());
         }
