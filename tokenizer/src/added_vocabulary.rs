@@ -55,6 +55,9 @@ const MANY: usize = 1024;
 /// Bytes of the longest pattern that a trie takes: looking for one takes so many steps at each place of a text.
 const LONGEST: usize = 256;
 
+/// The tries of a compiled file.
+const TRIES: [&str; 2] = ["text_trie", "normalized_trie"];
+
 /// All added tokens of a tokenizer, compiled.
 #[derive(Debug, Default)]
 pub(crate) struct AddedVocabulary {
@@ -142,7 +145,7 @@ impl AddedVocabulary {
             }
             added.insert(token);
         }
-        added.finish()
+        added.finish([None, None])
     }
 
     fn with_room(tokens: usize) -> Self {
@@ -162,14 +165,15 @@ impl AddedVocabulary {
         self.tokens.push(token);
     }
 
-    /// Makes what depends on all tokens.
-    fn finish(mut self) -> Result<Self, AddedFault> {
+    /// Makes what depends on all tokens, but for the tries of a compiled file: for what is looked for in the text, and in the normalized.
+    fn finish(mut self, tries: [Option<DoubleArray>; 2]) -> Result<Self, AddedFault> {
         // Of several with the same id, the last is found.
         self.by_id.sort_unstable_by(|a, b| b.cmp(a));
         self.by_id.dedup_by_key(|&mut (id, _)| id);
         self.by_id.reverse();
-        self.in_text = self.matcher(false)?;
-        self.in_normalized = self.matcher(true)?;
+        let [in_text, in_normalized] = tries;
+        self.in_text = self.matcher(false, in_text)?;
+        self.in_normalized = self.matcher(true, in_normalized)?;
         Ok(self)
     }
 
@@ -194,6 +198,11 @@ impl AddedVocabulary {
         let mut normalized: Vec<(&u32, &String)> = self.normalized_content.iter().collect();
         normalized.sort_unstable();
         writer.json("normalized", &normalized);
+        for (name, matcher) in TRIES.into_iter().zip([&self.in_text, &self.in_normalized]) {
+            if let Some(Matcher::Trie { patterns, .. }) = matcher {
+                patterns.write(name, writer);
+            }
+        }
     }
 
     pub(crate) fn read(reader: &Reader) -> Result<Self, TokenizerError> {
@@ -219,10 +228,13 @@ impl AddedVocabulary {
                 normalized: flag(4),
             });
         }
-        added.finish().map_err(|fault| reader.invalid("tokens", "tokens that can be found", format!("{fault:?}")))
+        let trie = |name| reader.has(name).then(|| DoubleArray::read(name, reader)).transpose();
+        let tries = [trie(TRIES[0])?, trie(TRIES[1])?];
+        added.finish(tries).map_err(|fault| reader.invalid("tokens", "tokens that can be found", format!("{fault:?}")))
     }
 
-    fn matcher(&self, normalized: bool) -> Result<Option<Matcher>, AddedFault> {
+    /// `trie` is made where it isn't given.
+    fn matcher(&self, normalized: bool, trie: Option<DoubleArray>) -> Result<Option<Matcher>, AddedFault> {
         let of_kind = self.tokens.iter().enumerate().filter(|(_, token)| token.normalized == normalized);
         let (patterns, tokens): (Vec<&str>, Vec<usize>) = of_kind
             .map(|(at, token)| (self.content_to_find(token), at))
@@ -238,10 +250,12 @@ impl AddedVocabulary {
                 .iter()
                 .filter_map(|pattern| pattern.bytes().next())
                 .for_each(|byte| begins[usize::from(byte)] = true);
-            let places = tokens.iter().map(|&at| at as u32);
-            // Tokens may be normalized to the same text, of which a trie takes none.
-            let keys: Vec<(&str, u32)> = patterns.iter().copied().zip(places).collect();
-            if let Ok(patterns) = DoubleArray::build(&keys) {
+            let made = || {
+                let keys: Vec<(&str, u32)> = patterns.iter().copied().zip(tokens.iter().map(|&at| at as u32)).collect();
+                // Tokens may be normalized to the same text, of which a trie takes none.
+                DoubleArray::build(&keys).ok()
+            };
+            if let Some(patterns) = trie.or_else(made) {
                 return Ok(Some(Matcher::Trie { patterns, begins }));
             }
         }
@@ -321,7 +335,10 @@ impl AddedVocabulary {
     fn cut(&self, found: impl Iterator<Item = (usize, usize, usize)>, text: &str, pieces: &mut Vec<Piece>) {
         let mut done = 0;
         for (mut start, mut end, at) in found {
-            let token = &self.tokens[at];
+            // The trie of a damaged file may say anything.
+            let Some(token) = self.tokens.get(at) else {
+                continue;
+            };
             if token.single_word && touches_a_word(text, start, end) {
                 continue;
             }
@@ -354,12 +371,14 @@ fn find_all(patterns: &DoubleArray, begins: &[bool; 256], text: &str) -> impl It
             let start = at + bytes[at..].iter().position(|&byte| begins[usize::from(byte)])?;
             let mut cursor = patterns.root();
             let mut longest = None;
-            for (&byte, end) in bytes[start..].iter().zip(start + 1..) {
+            for (&byte, end) in bytes[start..].iter().take(LONGEST).zip(start + 1..) {
                 let Some(next) = cursor.step(byte) else {
                     break;
                 };
                 cursor = next;
-                longest = cursor.value().map(|value| (start, end, value as usize)).or(longest);
+                // Only a damaged trie has parts of characters.
+                let value = cursor.value().filter(|_| text.is_char_boundary(start) && text.is_char_boundary(end));
+                longest = value.map(|value| (start, end, value as usize)).or(longest);
             }
             at = longest.map_or(start + 1, |(_, end, _)| end);
             if longest.is_some() {
