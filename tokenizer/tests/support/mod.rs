@@ -1,5 +1,7 @@
 //! What several test files need.
 
+#![allow(dead_code, reason = "not every test file needs all of it")]
+
 use std::path::PathBuf;
 use std::sync::Arc;
 
