@@ -50,6 +50,47 @@ const QUERY_BLOCK: usize = 112;
 /// which every tile of queries pays for again.
 const COPIED_VALUES: usize = 256;
 
+/// What is added to a score for the distance between its key and its query, different in each head.
+#[derive(Clone, Copy, Debug)]
+pub struct RelativeBias<'a> {
+    values: MatRef<'a>,
+}
+
+impl<'a> RelativeBias<'a> {
+    /// `values` is `[heads, 2 * reach + 1]`: column `reach + d` is for a key that stands `d` tokens behind its query, or `-d` before it.
+    ///
+    /// # Errors
+    /// If the number of columns is even, so that none of them is for distance 0.
+    pub fn new(values: MatRef<'a>) -> Result<RelativeBias<'a>, KernelError> {
+        if values.cols().is_multiple_of(2) {
+            let expected = values.cols() + 1;
+            return Err(KernelError::Shape { what: "columns of a relative bias", expected, found: values.cols() });
+        }
+        Ok(RelativeBias { values })
+    }
+
+    /// The largest distance that it has values for.
+    pub fn reach(&self) -> usize {
+        self.values.cols() / 2
+    }
+
+    /// What `head` adds to the scores of the first `keys` keys for the query at `position`.
+    #[inline(always)]
+    fn row(&self, head: usize, position: usize, keys: usize) -> &'a [f32] {
+        &self.values.row(head)[self.reach() - position..][..keys]
+    }
+}
+
+/// Scales scores and adds their bias; gives the scale that is left to apply.
+#[inline(always)]
+fn add_bias(scores: &mut [f32], scale: f32, bias: Option<&[f32]>) -> f32 {
+    let Some(bias) = bias else { return scale };
+    for (score, bias) in scores.iter_mut().zip(bias) {
+        *score = *score * scale + bias;
+    }
+    1.0
+}
+
 /// Number of `f32` that [`attention`] needs as scratch, for sequences of up to `max_kv` keys.
 ///
 /// # Errors
@@ -57,8 +98,8 @@ const COPIED_VALUES: usize = 256;
 pub fn scratch_len(cpu: &Cpu, spec: &AttentionSpec, max_kv: usize, workers: usize) -> Result<usize, KernelError> {
     let kernel = spec.kernel(cpu);
     let len = match kernel.tile {
-        TileFn::InPlace(_) => Layout::new(kernel, spec, max_kv).map(|layout| layout.len),
         TileFn::Coded { .. } => coded::Layout::new(kernel, spec, max_kv).map(|layout| layout.len),
+        _ => Layout::new(kernel, spec, max_kv).map(|layout| layout.len),
     };
     let too_large = KernelError::TooLarge { what: "attention scratch", rows: workers, cols: max_kv };
     len.and_then(|len| len.checked_mul(workers)).ok_or(too_large)
@@ -85,6 +126,27 @@ pub fn attention(
     scratch: &mut [f32],
     out: MatMut<'_>,
 ) -> Result<(), KernelError> {
+    biased_attention(cpu, exec, spec, None, q, k, v, cu_q, cu_kv, scratch, out)
+}
+
+/// Computes `softmax(scale · q kᵀ + bias) v`, otherwise as [`attention`]. With a bias, a sequence has as many queries as keys.
+///
+/// # Errors
+/// As [`attention`], and if the bias doesn't have a row for each head or doesn't reach from one end of a sequence to the other.
+#[allow(clippy::too_many_arguments)]
+pub fn biased_attention(
+    cpu: &Cpu,
+    exec: Exec<'_>,
+    spec: &AttentionSpec,
+    bias: Option<RelativeBias<'_>>,
+    q: MatRef<'_>,
+    k: MatRef<'_>,
+    v: MatRef<'_>,
+    cu_q: &[u32],
+    cu_kv: &[u32],
+    scratch: &mut [f32],
+    out: MatMut<'_>,
+) -> Result<(), KernelError> {
     let width = spec.heads.saturating_mul(spec.head_dim);
     expect_eq("columns of the queries", q.cols(), width)?;
     expect_eq("columns of the keys", k.cols(), width)?;
@@ -95,6 +157,26 @@ pub fn attention(
     let max_q = validate_lengths(cu_q, q.rows())?;
     let max_kv = validate_lengths(cu_kv, k.rows())?;
     expect_eq("sequences of the keys", cu_kv.len(), cu_q.len())?;
+    if let Some(bias) = bias {
+        expect_eq("rows of the relative bias", bias.values.rows(), spec.heads)?;
+        if max_kv > bias.reach() + 1 {
+            return Err(KernelError::Shape {
+                what: "reach of the relative bias",
+                expected: max_kv - 1,
+                found: bias.reach(),
+            });
+        }
+        for (position, (q, kv)) in cu_q.windows(2).zip(cu_kv.windows(2)).enumerate() {
+            if q[1] - q[0] != kv[1] - kv[0] {
+                let found = (q[1] - q[0]) as usize;
+                return Err(KernelError::Lengths {
+                    position,
+                    found,
+                    expected: format!("{} as many as keys", kv[1] - kv[0]),
+                });
+            }
+        }
+    }
     let kernel = spec.kernel(cpu);
     let workers = exec.workers();
     let needed = scratch_len(cpu, spec, max_kv, workers)?;
@@ -102,8 +184,8 @@ pub fn attention(
         return Err(KernelError::Shape { what: "attention scratch", expected: needed, found: scratch.len() });
     }
     let layout = match kernel.tile {
-        TileFn::InPlace(_) => Layout::new(kernel, spec, max_kv).map(AnyLayout::InPlace),
         TileFn::Coded { .. } => coded::Layout::new(kernel, spec, max_kv).map(AnyLayout::Coded),
+        _ => Layout::new(kernel, spec, max_kv).map(AnyLayout::InPlace),
     };
     let Some(layout) = layout else { return Ok(()) };
     let own_len = needed / workers;
@@ -116,6 +198,7 @@ pub fn attention(
     exec.for_each(heads * query_blocks, &|worker, item| {
         let (head, block) = (item / query_blocks, item % query_blocks);
         let (sequence, head) = (head / spec.heads, head % spec.heads);
+        let bias = bias.as_ref().map(|bias| (bias, head));
         let queries = range(cu_q, sequence);
         let keys = range(cu_kv, sequence);
         let first = if query_blocks == 1 { 0 } else { block * QUERY_BLOCK };
@@ -153,6 +236,8 @@ pub fn attention(
                     out,
                     column,
                     first_query,
+                    first_position: first,
+                    bias,
                     queries,
                     visible,
                     keys,
@@ -248,6 +333,10 @@ struct Head<'a> {
     /// First column of the head.
     column: usize,
     first_query: usize,
+    /// Where the first query stands in its sequence.
+    first_position: usize,
+    /// With the number of the head.
+    bias: Option<(&'a RelativeBias<'a>, usize)>,
     queries: usize,
     visible: usize,
     keys: std::ops::Range<usize>,
@@ -259,8 +348,11 @@ impl WithSimd for Head<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Head { cpu, kernel, spec, layout, q, k, v, out, column, first_query, queries, visible, keys, scratch } =
-            self;
+        let Head {
+            cpu, kernel, spec, layout, q, k, v, out, column, first_query, queries, visible, keys, scratch, ..
+        } = self;
+        let bias_of =
+            |query: usize| self.bias.map(|(bias, head)| bias.row(head, self.first_position + query, keys.len()));
         let (head_dim, nr) = (spec.head_dim, kernel.nr);
         let columns = column..column + head_dim;
         let (scores, panels) = scratch.split_at_mut(layout.keys);
@@ -296,8 +388,10 @@ impl WithSimd for Head<'_> {
             let mut inverse_sums = [0.0; 64];
             for (i, inverse) in inverse_sums.iter_mut().enumerate().take(rows) {
                 let seen = if spec.causal { (visible + start + i).min(keys.len()) } else { keys.len() };
-                let (seen, unseen) = scores[i * layout.scores_stride..][..keys.len()].split_at_mut(seen);
-                let sum = softmax::exp_row(simd, seen, spec.scale);
+                let row = &mut scores[i * layout.scores_stride..][..keys.len()];
+                let scale = add_bias(row, spec.scale, bias_of(start + i));
+                let (seen, unseen) = row.split_at_mut(seen);
+                let sum = softmax::exp_row(simd, seen, scale);
                 unseen.fill(0.0);
                 // Without a visible key all weights are zero, and so is the result. A NaN among the scores stays one.
                 *inverse = if sum == 0.0 { 0.0 } else { 1.0 / sum };

@@ -59,10 +59,10 @@ mod transpose;
 mod view;
 
 pub use activation::Activation;
-pub use attention::{AttentionSpec, attention};
+pub use attention::{AttentionSpec, RelativeBias, attention, biased_attention};
 pub use buffer::AlignedBuf;
 pub use cpu::{Cpu, CpuError, Features, LEVEL_VARIABLE, Level, ParseLevelError};
 pub use error::KernelError;
-pub use gemm::{Arithmetic, Epilogue, PackedRhs, RhsShape, gemm};
+pub use gemm::{Arithmetic, Epilogue, PackedRhs, RhsShape, gemm, int4};
 pub use team::{Exec, Lease, Team};
 pub use view::{MatMut, MatRef};

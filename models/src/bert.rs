@@ -4,24 +4,18 @@
 
 use loquat_runtime::{
     Activation, Weights,
-    graph::{Graph, GraphBuilder, GraphError, Index, NodeId, Table},
+    graph::{GraphBuilder, GraphError, Index, NodeId, Table},
 };
 use serde::Deserialize;
 
 use crate::{
-    ModelError, Source, blocks,
-    config::{Expectation, Fields, check_dims, check_layers, find},
-    registry::{Encoder, Model},
+    Encoder, HeadBuilder, HeadError, MaskedLm, Model, ModelError, Source, Task,
+    blocks::{self, LayerModules, LayerSizes},
+    config::{Common, Expectation, Fields, check_dims, check_layers},
 };
 
 /// What checkpoints put before the names of tensors: nothing, or the model's name where a head stands beside it.
 const PREFIXES: &[&str] = &["bert.", "model."];
-
-/// What sizes may be: ids have 32 bits.
-const MAX_SIZE: usize = u32::MAX as usize;
-
-/// What the number of layers may be: far more than anybody trains, far less than memory holds nodes.
-const MAX_LAYERS: usize = 4096;
 
 /// The fields of `config.json` that change the graph. Absent ones have the defaults of `transformers`.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -73,54 +67,49 @@ impl Default for BertConfig {
 }
 
 /// A BERT whose configuration has been checked.
+///
+/// ```
+/// use loquat_models::{Model, Source, bert::Bert};
+///
+/// let text = r#"{"model_type": "bert", "num_hidden_layers": 2, "hidden_size": 64, "num_attention_heads": 4}"#.to_owned();
+/// let bert = Bert::parse(&Source { file: "config.json".to_owned(), text })?;
+/// assert_eq!((bert.hidden_size(), bert.max_positions()), (64, 512));
+/// # Ok::<(), loquat_models::ModelError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Bert {
-    config: BertConfig,
-    activation: Activation,
-    file: String,
+    pub(crate) common: Common,
+    pub(crate) config: BertConfig,
+    pub(crate) activation: Activation,
 }
 
 impl Bert {
-    /// Checks a configuration. `file` is what to call it in messages.
+    /// Parses and checks a `config.json`.
     ///
     /// # Errors
-    /// If a field asks for maths that isn't implemented, or the sizes make no model.
-    pub fn new(config: BertConfig, file: &str) -> Result<Bert, ModelError> {
-        let fields = Fields { file };
-        for (field, value) in [
+    /// If the text isn't such a file, a field asks for maths that isn't implemented, or the sizes make no model.
+    pub fn parse(source: &Source) -> Result<Bert, ModelError> {
+        Bert::new(source.parse()?, Common::parse(source)?)
+    }
+
+    pub(crate) fn new(config: BertConfig, common: Common) -> Result<Bert, ModelError> {
+        let fields = Fields { file: &common.file };
+        fields.sizes(&[
             ("vocab_size", config.vocab_size),
             ("hidden_size", config.hidden_size),
             ("num_attention_heads", config.num_attention_heads),
             ("intermediate_size", config.intermediate_size),
             ("max_position_embeddings", config.max_position_embeddings),
             ("type_vocab_size", config.type_vocab_size),
-        ] {
-            fields.size(field, value, MAX_SIZE)?;
-        }
-        fields.size("num_hidden_layers", config.num_hidden_layers, MAX_LAYERS)?;
-        if !config.hidden_size.is_multiple_of(config.num_attention_heads) {
-            let expected = format!("a divisor of hidden_size, which is {}", config.hidden_size);
-            return Err(fields.error("num_attention_heads", config.num_attention_heads, expected));
-        }
-        if config.position_embedding_type != "absolute" {
-            let found = format!("{:?}", config.position_embedding_type);
-            return Err(fields.error("position_embedding_type", found, "\"absolute\""));
-        }
-        if !(config.layer_norm_eps >= 0.0 && config.layer_norm_eps.is_finite()) {
-            return Err(fields.error("layer_norm_eps", config.layer_norm_eps, "a finite number from 0 up"));
-        }
+        ])?;
+        fields.layers("num_hidden_layers", config.num_hidden_layers)?;
+        fields.heads("num_attention_heads", config.num_attention_heads, "hidden_size", config.hidden_size)?;
+        fields.is("position_embedding_type", &config.position_embedding_type, "absolute")?;
+        fields.eps("layer_norm_eps", config.layer_norm_eps)?;
         fields.off("is_decoder", config.is_decoder)?;
         fields.off("add_cross_attention", config.add_cross_attention)?;
         let activation = fields.activation("hidden_act", &config.hidden_act)?;
-        Ok(Bert { config, activation, file: file.to_owned() })
-    }
-
-    /// Parses and checks a `config.json`.
-    ///
-    /// # Errors
-    /// As [`new`](Bert::new), and if the text isn't such a file.
-    pub fn parse(source: &Source) -> Result<Bert, ModelError> {
-        Bert::new(source.parse()?, &source.file)
+        Ok(Bert { config, activation, common })
     }
 
     /// The configuration.
@@ -128,102 +117,36 @@ impl Bert {
         &self.config
     }
 
-    fn layer(&self, builder: &mut GraphBuilder, x: NodeId, index: usize) -> Result<NodeId, GraphError> {
-        let name = |module: &str| format!("encoder.layer.{index}.{module}");
-        let eps = self.config.layer_norm_eps as f32;
-        let attended = blocks::self_attention(
-            builder,
-            x,
-            &name("attention.self"),
-            [&name("attention.self.query"), &name("attention.self.key"), &name("attention.self.value")],
-            self.config.num_attention_heads,
-        )?;
-        let projected = blocks::linear(builder, attended, &name("attention.output.dense"), self.config.hidden_size)?;
-        let x = blocks::add_and_norm(builder, projected, x, &name("attention.output.LayerNorm"), eps)?;
-        let transformed = blocks::feed_forward(
-            builder,
-            x,
-            &name("intermediate.dense"),
-            &name("output.dense"),
-            self.config.intermediate_size,
-            self.activation,
-        )?;
-        blocks::add_and_norm(builder, transformed, x, &name("output.LayerNorm"), eps)
-    }
-}
-
-/// The graph of a BERT with the outputs `last_hidden_state` `[tokens, hidden_size]` and, if `pooler` is set, `pooler_output`
-/// `[sequences, hidden_size]`.
-///
-/// ```
-/// use loquat_models::bert::{Bert, BertConfig, build};
-///
-/// let config = BertConfig { num_hidden_layers: 2, ..BertConfig::default() };
-/// let graph = build(&Bert::new(config, "config.json")?, true)?;
-/// let names: Vec<&str> = graph.outputs().iter().map(|output| output.name.as_str()).collect();
-/// assert_eq!(names, ["last_hidden_state", "pooler_output"]);
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-///
-/// # Errors
-/// If the sizes make no consistent graph.
-pub fn build(bert: &Bert, pooler: bool) -> Result<Graph, ModelError> {
-    let error = |source| ModelError::Graph { file: bert.file.clone(), source };
-    let mut builder = GraphBuilder::new("bert");
-    let encoder = bert.encoder(&mut builder).map_err(error)?;
-    builder.output("last_hidden_state", encoder.last_hidden_state);
-    if pooler {
-        let pooled = bert.pooler(&mut builder, encoder.last_hidden_state).map_err(error)?;
-        builder.output("pooler_output", pooled);
-    }
-    builder.finish().map_err(error)
-}
-
-impl Bert {
-    /// The hidden state of each sequence's first token through a linear layer and tanh.
-    fn pooler(&self, builder: &mut GraphBuilder, hidden: NodeId) -> Result<NodeId, GraphError> {
-        let first = builder.select_first(hidden)?;
-        let pooled = blocks::linear(builder, first, "pooler.dense", self.config.hidden_size)?;
-        builder.activation(pooled, Activation::Tanh)
-    }
-}
-
-impl Model for Bert {
-    fn hidden_size(&self) -> usize {
-        self.config.hidden_size
+    fn eps(&self) -> f32 {
+        self.config.layer_norm_eps as f32
     }
 
-    fn max_positions(&self) -> usize {
-        self.config.max_position_embeddings
-    }
-
-    fn vocab_size(&self) -> usize {
-        self.config.vocab_size
-    }
-
-    fn encoder(&self, builder: &mut GraphBuilder) -> Result<Encoder, GraphError> {
-        builder.prefixes(PREFIXES);
+    /// The encoder, with positions counted as `positions` says.
+    pub(crate) fn encoder_with(&self, builder: &mut GraphBuilder, positions: Index) -> Result<Encoder, GraphError> {
         let config = &self.config;
         let table = |name, rows, index| Table { name, rows, index };
         // Added in the reference's order: words, types, positions.
         let tables = [
             table("embeddings.word_embeddings.weight", config.vocab_size, Index::TokenIds),
             table("embeddings.token_type_embeddings.weight", config.type_vocab_size, Index::TypeIds),
-            table("embeddings.position_embeddings.weight", config.max_position_embeddings, Index::Positions),
+            table("embeddings.position_embeddings.weight", config.max_position_embeddings, positions),
         ];
         let x = builder.embedding("embeddings", &tables, config.hidden_size)?;
-        let mut x = blocks::layer_norm(builder, x, "embeddings.LayerNorm", config.layer_norm_eps as f32)?;
+        let mut x = blocks::layer_norm(builder, x, "embeddings.LayerNorm", self.eps())?;
+        let sizes = LayerSizes {
+            heads: config.num_attention_heads,
+            intermediate: config.intermediate_size,
+            activation: self.activation,
+            eps: self.eps(),
+        };
         for index in 0..config.num_hidden_layers {
-            x = self.layer(builder, x, index)?;
+            x = blocks::post_norm_layer(builder, x, &LayerModules::bert(index), &sizes)?;
         }
         Ok(Encoder { last_hidden_state: x })
     }
 
-    fn graph(&self, weights: &Weights) -> Result<Graph, ModelError> {
-        build(self, find(weights, PREFIXES, "pooler.dense.weight").is_some())
-    }
-
-    fn check_weights(&self, weights: &Weights) -> Result<(), ModelError> {
+    /// Checks the tensors that BERT and RoBERTa share.
+    pub(crate) fn check_tensors(&self, weights: &Weights, prefixes: &[&str]) -> Result<(), ModelError> {
         let config = &self.config;
         let expect = |field, value, tensor, dim| Expectation { field, value, tensor, dim };
         let expectations = [
@@ -238,8 +161,88 @@ impl Model for Bert {
             expect("type_vocab_size", config.type_vocab_size, "embeddings.token_type_embeddings.weight", 0),
             expect("intermediate_size", config.intermediate_size, "encoder.layer.0.intermediate.dense.weight", 0),
         ];
-        check_dims(&self.file, weights, PREFIXES, &expectations)?;
+        check_dims(&self.common.file, weights, prefixes, &expectations)?;
         let layers = config.num_hidden_layers;
-        check_layers(&self.file, weights, PREFIXES, "num_hidden_layers", layers, "encoder.layer.")
+        check_layers(&self.common.file, weights, prefixes, "num_hidden_layers", layers, "encoder.layer.")
+    }
+}
+
+/// The hidden state of each sequence's first token through a linear layer and tanh.
+pub(crate) fn pooled(head: &mut HeadBuilder<'_>) -> Result<NodeId, HeadError> {
+    let first = head.first()?;
+    head.dense(first, "pooler.dense", Some(Activation::Tanh))
+}
+
+/// The pooler's output, if the checkpoint has a pooler.
+pub(crate) fn pooler_output(head: &mut HeadBuilder<'_>) -> Result<(), HeadError> {
+    if head.has("pooler.dense.weight") {
+        let pooled = pooled(head)?;
+        head.builder.output("pooler_output", pooled);
+    }
+    Ok(())
+}
+
+impl Model for Bert {
+    fn common(&self) -> &Common {
+        &self.common
+    }
+
+    fn hidden_size(&self) -> usize {
+        self.config.hidden_size
+    }
+
+    fn max_positions(&self) -> usize {
+        self.config.max_position_embeddings
+    }
+
+    fn vocab_size(&self) -> usize {
+        self.config.vocab_size
+    }
+
+    fn prefixes(&self) -> &'static [&'static str] {
+        PREFIXES
+    }
+
+    fn encoder(&self, builder: &mut GraphBuilder) -> Result<Encoder, GraphError> {
+        builder.prefixes(PREFIXES);
+        self.encoder_with(builder, Index::Positions)
+    }
+
+    fn head(&self, task: Task, head: &mut HeadBuilder<'_>) -> Result<(), HeadError> {
+        match task {
+            Task::FeatureExtraction => pooler_output(head),
+            Task::FillMask => head.masked_lm(&MaskedLm {
+                dense: "cls.predictions.transform.dense",
+                activation: self.activation,
+                norm: "cls.predictions.transform.LayerNorm",
+                eps: self.eps(),
+                embeddings: "embeddings.word_embeddings.weight",
+                tied: self.common.tied,
+                decoder: "cls.predictions.decoder",
+                bias: "cls.predictions.bias",
+            }),
+            Task::NextSentencePrediction => {
+                head.rows("cls.seq_relationship.weight")?;
+                let pooled = pooled(head)?;
+                head.logits_of(pooled, "cls.seq_relationship", 2)
+            }
+            Task::TextClassification => {
+                head.rows("classifier.weight")?;
+                let pooled = pooled(head)?;
+                head.logits(pooled, "classifier")
+            }
+            Task::TokenClassification => head.logits(head.hidden, "classifier"),
+            Task::QuestionAnswering => head.question_answering("qa_outputs"),
+            Task::MultipleChoice => {
+                head.rows("classifier.weight")?;
+                let pooled = pooled(head)?;
+                head.logits_of(pooled, "classifier", 1)
+            }
+            Task::ReplacedTokenDetection => Err(HeadError::Unknown),
+        }
+    }
+
+    fn check_weights(&self, weights: &Weights) -> Result<(), ModelError> {
+        self.check_tensors(weights, PREFIXES)
     }
 }

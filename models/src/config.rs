@@ -3,9 +3,15 @@
 use std::path::Path;
 
 use loquat_runtime::{Activation, Weights};
-use serde::de::DeserializeOwned;
+use serde::{Deserialize, de::DeserializeOwned};
 
 use crate::ModelError;
+
+/// What sizes may be: ids have 32 bits.
+const MAX_SIZE: usize = u32::MAX as usize;
+
+/// What the number of layers may be: far more than anybody trains, far less than memory holds nodes.
+const MAX_LAYERS: usize = 4096;
 
 /// The text of a configuration and what to call it in messages.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,6 +41,36 @@ impl Source {
     }
 }
 
+/// What configurations of all architectures say.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Common {
+    /// What to call the configuration in messages.
+    pub(crate) file: String,
+    /// `architectures`: the classes that the checkpoint was saved from, such as `BertForMaskedLM`.
+    pub(crate) classes: Vec<String>,
+    /// Whether a masked language model's decoder shares the table of words.
+    pub(crate) tied: bool,
+}
+
+#[derive(Deserialize)]
+struct CommonFields {
+    #[serde(default)]
+    architectures: Option<Vec<String>>,
+    #[serde(default)]
+    tie_word_embeddings: Option<bool>,
+}
+
+impl Common {
+    pub(crate) fn parse(source: &Source) -> Result<Common, ModelError> {
+        let fields: CommonFields = source.parse()?;
+        Ok(Common {
+            file: source.file.clone(),
+            classes: fields.architectures.unwrap_or_default(),
+            tied: fields.tie_word_embeddings.unwrap_or(true),
+        })
+    }
+}
+
 /// Checks of the values of one configuration file.
 pub(crate) struct Fields<'a> {
     pub(crate) file: &'a str,
@@ -51,6 +87,47 @@ impl Fields<'_> {
     }
 
     /// A size is 1 at least. `most` keeps a damaged file from asking for a graph without end.
+    pub(crate) fn sizes(&self, sizes: &[(&'static str, usize)]) -> Result<(), ModelError> {
+        sizes.iter().try_for_each(|&(field, value)| self.size(field, value, MAX_SIZE))
+    }
+
+    pub(crate) fn layers(&self, field: &'static str, value: usize) -> Result<(), ModelError> {
+        self.size(field, value, MAX_LAYERS)
+    }
+
+    /// The heads of an attention divide the width that they share.
+    pub(crate) fn heads(&self, field: &'static str, heads: usize, of: &str, width: usize) -> Result<(), ModelError> {
+        if width.is_multiple_of(heads) {
+            return Ok(());
+        }
+        Err(self.error(field, heads, format!("a divisor of {of}, which is {width}")))
+    }
+
+    /// What is added to a variance.
+    pub(crate) fn eps(&self, field: &'static str, eps: f64) -> Result<f32, ModelError> {
+        if eps >= 0.0 && eps.is_finite() {
+            return Ok(eps as f32);
+        }
+        Err(self.error(field, eps, "a finite number from 0 up"))
+    }
+
+    /// A value that is one of few supported ones.
+    pub(crate) fn is(&self, field: &'static str, value: &str, supported: &str) -> Result<(), ModelError> {
+        if value == supported { Ok(()) } else { Err(self.error(field, format!("{value:?}"), format!("{supported:?}"))) }
+    }
+
+    /// The positions that a table has for tokens, where they are counted on top of the padding token's id.
+    pub(crate) fn positions_past(&self, padding: u32, rows: usize) -> Result<usize, ModelError> {
+        match rows.checked_sub(padding as usize + 1) {
+            Some(positions @ 1..) => Ok(positions),
+            _ => Err(self.error(
+                "max_position_embeddings",
+                rows,
+                format!("more than pad_token_id + 1, which is {}", u64::from(padding) + 1),
+            )),
+        }
+    }
+
     pub(crate) fn size(&self, field: &'static str, value: usize, most: usize) -> Result<(), ModelError> {
         if (1..=most).contains(&value) { Ok(()) } else { Err(self.error(field, value, format!("1 to {most}"))) }
     }

@@ -4,6 +4,8 @@ use std::{io, path::PathBuf};
 
 use loquat_runtime::{WeightsError, graph::GraphError};
 
+use crate::Task;
+
 /// A model that can't be built.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -59,6 +61,16 @@ pub enum ModelError {
         weights: String,
         /// What the weights hold.
         found: String,
+    },
+    /// The checkpoint has no head for the task.
+    #[error("{weights}: this checkpoint has no {task} head: {what}")]
+    NoHead {
+        /// The weights.
+        weights: String,
+        /// The task.
+        task: Task,
+        /// How that is known.
+        what: String,
     },
     /// The graph isn't consistent.
     #[error("{file}: {source}")]

@@ -1,11 +1,11 @@
 //! Transformer architectures as loquat graphs: one file per architecture, which holds its `config.json` and the graph it makes.
 //!
 //! ```no_run
-//! use loquat_models::load;
+//! use loquat_models::{Task, load};
 //! use loquat_runtime::{Batch, Options, Session};
 //!
 //! let loaded = load("all-MiniLM-L6-v2")?;
-//! let graph = loaded.model.graph(&loaded.weights)?;
+//! let graph = loaded.model.graph(Task::FeatureExtraction, &loaded.weights)?;
 //! let session = Session::new(graph, loaded.weights, &Options::default())?;
 //! let outputs = session.run(&Batch::from_ids(&[[101, 7592, 102]])?)?;
 //! println!("{:?}", outputs.get("last_hidden_state").map(|hidden| hidden.shape));
@@ -13,12 +13,24 @@
 //! ```
 #![forbid(unsafe_code)]
 
+pub mod albert;
 pub mod bert;
 mod blocks;
 mod config;
+pub mod distilbert;
+pub mod electra;
 mod error;
+mod labels;
+mod model;
+pub mod mpnet;
 mod registry;
+pub mod roberta;
+mod task;
 
-pub use config::Source;
+pub use config::{Common, Source};
 pub use error::ModelError;
-pub use registry::{ARCHITECTURES, Architecture, Encoder, Loaded, Model, load, load_config, parse_config};
+pub use labels::{Labels, ProblemType};
+pub(crate) use model::MaskedLm;
+pub use model::{Encoder, HeadBuilder, HeadError, Model};
+pub use registry::{ARCHITECTURES, Architecture, Loaded, load, load_config, parse_config};
+pub use task::Task;

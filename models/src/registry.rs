@@ -2,50 +2,13 @@
 
 use std::path::Path;
 
-use loquat_runtime::{
-    Weights,
-    graph::{Graph, GraphBuilder, GraphError, NodeId},
-};
+use loquat_runtime::{Weights, weights::Quantization};
 use serde::Deserialize;
 
-use crate::{ModelError, bert::Bert, config::Source};
-
-/// A model of a known architecture, with its configuration checked.
-pub trait Model: Send + Sync + std::fmt::Debug {
-    /// Width of the hidden states.
-    fn hidden_size(&self) -> usize;
-
-    /// Tokens of the longest sequence that it takes.
-    fn max_positions(&self) -> usize;
-
-    /// Token ids are below this.
-    fn vocab_size(&self) -> usize;
-
-    /// Adds the encoder to a graph, for a head of the caller's to be put on.
-    ///
-    /// # Errors
-    /// If the sizes make no consistent graph.
-    fn encoder(&self, builder: &mut GraphBuilder) -> Result<Encoder, GraphError>;
-
-    /// The graph of the bare model with all its outputs, as far as the weights have them.
-    ///
-    /// # Errors
-    /// If the sizes make no consistent graph.
-    fn graph(&self, weights: &Weights) -> Result<Graph, ModelError>;
-
-    /// Checks the configuration against the weights, as far as one field can be blamed.
-    ///
-    /// # Errors
-    /// The first contradiction.
-    fn check_weights(&self, weights: &Weights) -> Result<(), ModelError>;
-}
-
-/// What an encoder gives to heads.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Encoder {
-    /// `[tokens, hidden_size]`.
-    pub last_hidden_state: NodeId,
-}
+use crate::{
+    Model, ModelError, albert::Albert, bert::Bert, config::Source, distilbert::DistilBert, electra::Electra,
+    mpnet::Mpnet, roberta::Roberta,
+};
 
 /// An architecture that can be loaded.
 #[derive(Clone, Copy)]
@@ -57,9 +20,28 @@ pub struct Architecture {
     parse: fn(&Source) -> Result<Box<dyn Model>, ModelError>,
 }
 
+/// An entry of the table: the type's own `parse`, boxed.
+macro_rules! architecture {
+    ($model_type:literal, $class_prefix:literal, $model:ty) => {
+        Architecture {
+            model_type: $model_type,
+            class_prefix: $class_prefix,
+            parse: |source| Ok(Box::new(<$model>::parse(source)?)),
+        }
+    };
+}
+
 /// All architectures.
-pub const ARCHITECTURES: &[Architecture] =
-    &[Architecture { model_type: "bert", class_prefix: "Bert", parse: |source| Ok(Box::new(Bert::parse(source)?)) }];
+pub const ARCHITECTURES: &[Architecture] = &[
+    architecture!("bert", "Bert", Bert),
+    architecture!("distilbert", "DistilBert", DistilBert),
+    architecture!("roberta", "Roberta", Roberta),
+    architecture!("xlm-roberta", "XLMRoberta", Roberta),
+    architecture!("camembert", "Camembert", Roberta),
+    architecture!("albert", "Albert", Albert),
+    architecture!("electra", "Electra", Electra),
+    architecture!("mpnet", "MPNet", Mpnet),
+];
 
 /// A model and its weights.
 #[derive(Debug)]
@@ -76,8 +58,10 @@ pub struct Loaded {
 /// If a file is missing or damaged, the architecture is unknown, or the two files contradict each other.
 pub fn load(folder: impl AsRef<Path>) -> Result<Loaded, ModelError> {
     let folder = folder.as_ref();
-    let model = load_config(folder)?;
-    let weights = Weights::open(folder)?;
+    let config = Source::read(&folder.join("config.json"))?;
+    let model = parse_config(&config)?;
+    let quantization = Quantization::from_config(&config.file, &config.text)?;
+    let weights = Weights::open(folder)?.with_quantization(quantization);
     model.check_weights(&weights)?;
     Ok(Loaded { model, weights })
 }

@@ -5,7 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
-use loquat_models::{Encoder, Loaded, load};
+use loquat_models::{Encoder, Loaded, Task, load};
 use loquat_runtime::{Batch, Options, Pooling, Session, Weights, graph::GraphBuilder};
 use serde_json::Value;
 
@@ -78,7 +78,7 @@ fn the_original_model_does_too() {
     };
     compare(&session(load(&folder).unwrap()), "f32", "");
     let loaded = load(&folder).unwrap();
-    let graph = loaded.model.graph(&loaded.weights).unwrap();
+    let graph = loaded.model.graph(Task::FeatureExtraction, &loaded.weights).unwrap();
     let options = Options { outputs: Some(vec!["pooler_output".into()]), ..Options::default() };
     let session = Session::new(graph, loaded.weights, &options).unwrap();
     let (cases, goldens) = goldens();

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use loquat_models::Model;
+use loquat_models::{Model, Task};
 use loquat_runtime::{Batch, Inspection, Outputs, Precision, Profile, Session, weights::Weights};
 
 use crate::{
@@ -43,6 +43,7 @@ pub struct Encoder {
 pub struct EncoderBuilder {
     source: ModelSource,
     run: RunOptions,
+    task: Task,
     outputs: Option<Vec<String>>,
 }
 
@@ -65,6 +66,14 @@ impl EncoderBuilder {
         self
     }
 
+    /// Which head stands on the encoder; by default none, and the outputs are the encoder's own.
+    ///
+    /// Building then fails if the checkpoint has no such head.
+    pub fn task(mut self, task: Task) -> Self {
+        self.task = task;
+        self
+    }
+
     /// Only these outputs; what no output needs isn't computed. By default all that the model has by itself.
     /// `sentence_embedding` stands for what [`SentenceEmbeddings`](crate::SentenceEmbeddings) computes from the same folder.
     pub fn outputs<S: Into<String>>(mut self, names: impl IntoIterator<Item = S>) -> Self {
@@ -79,7 +88,7 @@ impl EncoderBuilder {
     pub fn build(self) -> Result<Encoder, Error> {
         let files = resolve::resolve(&self.source)?;
         let modules = Modules::read(&files)?;
-        let loaded = load::encoder(&files, &modules, &self.run, self.outputs)?;
+        let loaded = load::encoder(&files, &modules, &self.run, self.task, self.outputs)?;
         Ok(Encoder { session: loaded.session, weights: loaded.weights, config: loaded.config, model: loaded.model })
     }
 }

@@ -28,6 +28,24 @@ pub enum Error {
         /// Why.
         source: io::Error,
     },
+    /// A file that can't be written.
+    #[error("{path}: can't be written")]
+    Write {
+        /// The file or folder.
+        path: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// A tensor that can't become what is asked for.
+    #[error("{path}: tensor {tensor:?}: {problem}")]
+    Tensor {
+        /// The file.
+        path: String,
+        /// The tensor.
+        tensor: String,
+        /// What is wrong, what was expected.
+        problem: String,
+    },
     /// A file that isn't the JSON it should be.
     #[error("{path}: not the JSON that is expected here")]
     Json {
@@ -116,6 +134,15 @@ pub enum TextProblem {
         tokens: usize,
         /// How many the model takes.
         limit: usize,
+    },
+    /// There are no labels to choose from.
+    #[error("no labels to choose from: give at least one")]
+    NoLabels,
+    /// There is no mask in it.
+    #[error("there is no mask in it: write {mask} where a token is to be guessed")]
+    NoMask {
+        /// The text that stands for a mask.
+        mask: String,
     },
     /// The tokenizer gives an id that the model doesn't have.
     #[error("{what} {found} of the tokenizer is out of range, the model has {limit}: they are of different models")]

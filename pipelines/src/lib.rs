@@ -15,7 +15,11 @@
 //! * [`SentenceEmbeddings`] turns texts into vectors, with any sentence-transformers folder, any plain encoder folder, or the
 //!   model that the feature `embedded-model` puts into the binary.
 //! * [`Corpus`] finds the texts that are closest to a query.
+//! * [`TextClassification`], [`TokenClassification`] (named entities, parts of speech), [`QuestionAnswering`],
+//!   [`ZeroShotClassification`], [`FillMask`] and [`Reranker`] give what the pipelines of transformers give for the same folder.
+//! * [`KeywordExtraction`] finds what a text is about.
 //! * [`Encoder`] runs a model on token ids and gives its named outputs.
+//! * [`Quantizer`] writes a model folder with weights in fewer bits.
 //! * [`Tokenizer`] turns texts into ids and back, with offsets.
 //!
 //! A model is `Send + Sync` and runs behind `&self`. A text's result never depends, to the last bit, on what else is in the
@@ -27,21 +31,40 @@
 mod embeddings;
 mod encoder;
 mod error;
+mod fill_mask;
+mod keywords;
 mod model;
+mod pipeline;
 mod progress;
+mod quantize;
+mod question_answering;
+mod rerank;
 mod search;
 mod sentence_embeddings;
 mod similarity;
+mod text_classification;
+mod token_classification;
+mod zero_shot;
 
 pub use embeddings::{Embeddings, Truncated};
 pub use encoder::{Encoder, EncoderBuilder};
 pub use error::{Error, TextProblem, error_chain};
+pub use fill_mask::{FillMask, FillMaskBuilder, MaskGuess};
+pub use keywords::{Keyword, KeywordExtraction, KeywordExtractionBuilder, KeywordSelection};
 pub use model::{ModelSource, load::load_tokenizer};
+pub use pipeline::{LabelScore, Results};
 pub use progress::{CancelToken, Control, Progress};
+pub use quantize::{LayerReport, QuantizationReport, Quantizer, TableFormat, TensorReport, WeightFormat};
+pub use question_answering::{Answer, QuestionAnswering, QuestionAnsweringBuilder};
+pub use rerank::{Ranked, Reranker, RerankerBuilder};
 pub use search::{Corpus, Hit};
 pub use sentence_embeddings::{Overlong, SentenceEmbeddings, SentenceEmbeddingsBuilder};
 pub use similarity::{Metric, similarity};
+pub use text_classification::{FunctionToApply, TextClassification, TextClassificationBuilder, TopK};
+pub use token_classification::{AggregationStrategy, Entity, TokenClassification, TokenClassificationBuilder};
+pub use zero_shot::{ZeroShotClassification, ZeroShotClassificationBuilder};
 
+pub use loquat_models::{Labels, ProblemType, Task};
 pub use loquat_runtime::{
     Batch, Inspection, Outputs, Precision, Profile, StepProfile, Tensor, graph::Graph, weights::Weights,
 };
@@ -55,5 +78,11 @@ const _: () = {
     shared_between_threads::<SentenceEmbeddings>();
     shared_between_threads::<Encoder>();
     shared_between_threads::<Corpus>();
+    shared_between_threads::<TextClassification>();
+    shared_between_threads::<TokenClassification>();
+    shared_between_threads::<QuestionAnswering>();
+    shared_between_threads::<ZeroShotClassification>();
+    shared_between_threads::<FillMask>();
+    shared_between_threads::<Reranker>();
     shared_between_threads::<Error>();
 };

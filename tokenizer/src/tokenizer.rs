@@ -276,6 +276,26 @@ impl Tokenizer {
         }
     }
 
+    /// Joins tokens, given by their own text, as the decoder does.
+    ///
+    /// ```
+    /// # let vocabulary = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nhello\nworld\n,\n!\n##s\n";
+    /// # let tokenizer = loquat_tokenizer::Tokenizer::from_vocab("vocab.txt", vocabulary.as_bytes())?;
+    /// assert_eq!(tokenizer.tokens_to_text(["hello", "##s", ",", "world"])?, "hellos, world");
+    /// # Ok::<(), loquat_tokenizer::TokenizerError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// When a regular expression of the decoder gives up.
+    pub fn tokens_to_text<'a>(&self, tokens: impl IntoIterator<Item = &'a str>) -> Result<String, TokenizerError> {
+        self.decoder.decode(tokens.into_iter())
+    }
+
+    /// What tokens that continue a word begin with, such as `##`, where the model marks them so.
+    pub fn continuing_subword_prefix(&self) -> Option<&str> {
+        Some(self.pipeline.model.continuing_subword_prefix()).filter(|prefix| !prefix.is_empty())
+    }
+
     /// What the decoder gets for an id: nothing for one that the tokenizer doesn't have, or that is skipped.
     pub(crate) fn decoded_token(&self, id: u32, skip_special_tokens: bool) -> Option<&str> {
         let token = match self.pipeline.added.decoded(id) {

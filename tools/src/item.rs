@@ -100,6 +100,22 @@ impl Item {
         }
     }
 
+    /// The item as a question and its context: a pair, or an object with `question` and `context`.
+    pub fn into_question(self) -> Result<(String, String), Failure> {
+        match self.content {
+            Content::Json(Value::Object(mut object)) if object.contains_key("question") => {
+                match (object.remove("question"), object.remove("context")) {
+                    (Some(Value::String(question)), Some(Value::String(context))) => Ok((question, context)),
+                    _ => Err(Failure::Failed(format!(
+                        "{}: expected a question and its context: an object with the strings \"question\" and \"context\"",
+                        self.place
+                    ))),
+                }
+            }
+            content => Item { place: self.place, content }.into_pair(),
+        }
+    }
+
     /// Whether the item says by itself that it is a pair.
     pub fn is_pair(&self) -> bool {
         match &self.content {

@@ -15,8 +15,9 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use commands::{
-    decode::Decode, embed::Embed, forward::Forward, hwbench::HwBench, inspect::Inspect, profile::Profile,
-    search::Search, similarity::Similarity, tokenize::Tokenize,
+    classify::Classify, decode::Decode, embed::Embed, fill_mask::FillMask, forward::Forward, hwbench::HwBench,
+    inspect::Inspect, keywords::Keywords, ner::Ner, pos::Pos, profile::Profile, qa::Qa, quantize::Quantize,
+    rerank::Rerank, search::Search, similarity::Similarity, tokenize::Tokenize, zero_shot::ZeroShot,
 };
 
 const AFTER_HELP: &str = "\
@@ -28,10 +29,12 @@ Examples:
   loquat embed --json --input texts.txt > embeddings.jsonl
   loquat similarity \"A cat sleeps.\" \"The kitten is napping.\"
   loquat search --corpus texts.txt --top-k 3 \"weather tomorrow\"
+  loquat ner --model DIR \"My name is Wolfgang and I live in Berlin\"
   loquat tokenize \"unaffordable\"
-  loquat profile path/to/model --batch 32 --seq 128";
+  loquat profile path/to/model --batch 32 --seq 128
+  loquat quantize path/to/model --to int8 --out path/to/new";
 
-/// Transformer NLP without dependencies: sentence embeddings, search, tokenization, and a look inside models
+/// Transformer NLP without dependencies: embeddings, search, classification, entities, answers, tokenization, and a look inside models
 #[derive(Parser)]
 #[command(name = "loquat", version, after_help = AFTER_HELP, max_term_width = 110)]
 struct Cli {
@@ -44,11 +47,20 @@ enum Command {
     Embed(Embed),
     Similarity(Similarity),
     Search(Search),
+    Classify(Classify),
+    Ner(Ner),
+    Pos(Pos),
+    Qa(Qa),
+    ZeroShot(ZeroShot),
+    FillMask(FillMask),
+    Rerank(Rerank),
+    Keywords(Keywords),
     Tokenize(Tokenize),
     Decode(Decode),
     Forward(Forward),
     Inspect(Inspect),
     Profile(Profile),
+    Quantize(Quantize),
     #[command(name = "hwbench")]
     HwBench(HwBench),
 }
@@ -58,11 +70,20 @@ fn main() -> ExitCode {
         Command::Embed(command) => command.run(),
         Command::Similarity(command) => command.run(),
         Command::Search(command) => command.run(),
+        Command::Classify(command) => command.run(),
+        Command::Ner(command) => command.run(),
+        Command::Pos(command) => command.run(),
+        Command::Qa(command) => command.run(),
+        Command::ZeroShot(command) => command.run(),
+        Command::FillMask(command) => command.run(),
+        Command::Rerank(command) => command.run(),
+        Command::Keywords(command) => command.run(),
         Command::Tokenize(command) => command.run(),
         Command::Decode(command) => command.run(),
         Command::Forward(command) => command.run(),
         Command::Inspect(command) => command.run(),
         Command::Profile(command) => command.run(),
+        Command::Quantize(command) => command.run(),
         Command::HwBench(command) => command.run(),
     };
     match result {

@@ -50,6 +50,8 @@ pub enum Precision {
     Bf16,
     /// Bytes, with a scale for each row of activations and each column of weights.
     Int8,
+    /// Weights of four bits, with a scale for each 32; activations in f32. Reads the least memory.
+    Int4,
     /// The fastest that stays within f32's tolerance on this machine.
     Auto,
 }
@@ -61,6 +63,7 @@ impl From<Precision> for loquat::Precision {
             Precision::Bf16x3 => loquat::Precision::Bf16x3,
             Precision::Bf16 => loquat::Precision::Bf16,
             Precision::Int8 => loquat::Precision::Int8,
+            Precision::Int4 => loquat::Precision::Int4,
             Precision::Auto => loquat::Precision::Auto,
         }
     }
@@ -94,6 +97,36 @@ impl EmbeddingArgs {
     }
 }
 
+/// The options of the commands that run a pipeline.
+#[derive(Clone, Debug, Args)]
+pub struct PipelineArgs {
+    #[command(flatten)]
+    pub model: ModelArgs,
+
+    #[command(flatten)]
+    pub run: RunArgs,
+
+    /// The longest input in tokens, special tokens included [default: what the model says]
+    #[arg(long, value_name = "N")]
+    pub max_length: Option<NonZeroUsize>,
+}
+
+/// Hands [`PipelineArgs`] to a pipeline's builder.
+macro_rules! configured {
+    ($builder:expr, $args:expr) => {{
+        let args: &$crate::model::PipelineArgs = &$args;
+        let mut builder = $builder.model(args.model.source()).precision(args.run.precision.into());
+        if let Some(threads) = args.run.threads {
+            builder = builder.threads(threads.get());
+        }
+        if let Some(max_length) = args.max_length {
+            builder = builder.max_length(max_length.get());
+        }
+        builder
+    }};
+}
+pub(crate) use configured;
+
 /// Counts texts that were cut, to say so once at the end.
 #[derive(Default)]
 pub struct TruncationReport {
@@ -105,9 +138,14 @@ pub struct TruncationReport {
 impl TruncationReport {
     /// Takes note of a chunk: `places[i]` is where text `i` of `embeddings` stood.
     pub fn add(&mut self, embeddings: &Embeddings, places: &[Place]) {
-        self.texts += embeddings.len();
-        self.cut += embeddings.truncated().len();
-        if let (None, Some(&first)) = (&self.first, embeddings.truncated().first()) {
+        self.note(embeddings.len(), embeddings.truncated(), places);
+    }
+
+    /// The same for `texts` texts of which `truncated` were cut.
+    pub fn note(&mut self, texts: usize, truncated: &[Truncated], places: &[Place]) {
+        self.texts += texts;
+        self.cut += truncated.len();
+        if let (None, Some(&first)) = (&self.first, truncated.first()) {
             self.first = places.get(first.index).cloned().map(|place| (place, first));
         }
     }

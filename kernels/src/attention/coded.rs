@@ -5,10 +5,10 @@ use std::ops::Range;
 
 use pulp::{Simd, WithSimd};
 
-use super::AttentionSpec;
+use super::{AttentionSpec, RelativeBias, add_bias};
 use crate::{
     Arithmetic, Cpu, MatRef,
-    gemm::{CodedTile, MicroKernel, TILE_WORDS, TileFn, encode, encode_one},
+    gemm::{CodedTile, MicroKernel, TILE_WORDS, TileFn, encode, encode_pair},
     softmax,
     transpose::transpose,
     view::SharedMat,
@@ -71,6 +71,10 @@ pub(super) struct Head<'a> {
     /// First column of the head.
     pub(super) column: usize,
     pub(super) first_query: usize,
+    /// Where the first query stands in its sequence.
+    pub(super) first_position: usize,
+    /// With the number of the head.
+    pub(super) bias: Option<(&'a RelativeBias<'a>, usize)>,
     pub(super) queries: usize,
     pub(super) visible: usize,
     pub(super) keys: Range<usize>,
@@ -82,8 +86,11 @@ impl WithSimd for Head<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Head { cpu, kernel, spec, layout, q, k, v, out, column, first_query, queries, visible, keys, scratch } =
-            self;
+        let Head {
+            cpu, kernel, spec, layout, q, k, v, out, column, first_query, queries, visible, keys, scratch, ..
+        } = self;
+        let bias_of =
+            |query: usize| self.bias.map(|(bias, head)| bias.row(head, self.first_position + query, keys.len()));
         let TileFn::Coded { run, enter, leave, .. } = kernel.tile else {
             unreachable!("{kernel:?} reads no codes");
         };
@@ -95,7 +102,7 @@ impl WithSimd for Head<'_> {
         // Fewer keys than the scratch has room for take shorter rows.
         let key_words = arithmetic.words(keys.len()).min(layout.key_words);
         pack_keys(cpu, kernel, k, &keys, columns.clone(), head_words, coded_queries, key_panels);
-        pack_values(arithmetic, v, &keys, columns.clone(), nr, key_words, value_panels);
+        pack_values(cpu, arithmetic, v, &keys, columns.clone(), nr, key_words, value_panels);
         // SAFETY: the kernel is one of the level that `simd` stands for.
         unsafe { enter() };
         for start in (0..queries).step_by(mr) {
@@ -130,8 +137,9 @@ impl WithSimd for Head<'_> {
                 }
                 let row = &mut row[..keys.len()];
                 let seen = if spec.causal { (visible + start + i).min(keys.len()) } else { keys.len() };
+                let scale = add_bias(row, spec.scale, bias_of(start + i));
                 let (seen, unseen) = row.split_at_mut(seen);
-                let sum = softmax::exp_row(simd, seen, spec.scale);
+                let sum = softmax::exp_row(simd, seen, scale);
                 unseen.fill(0.0);
                 *inverse = if sum == 0.0 { 0.0 } else { 1.0 / sum };
                 let words = &mut weights[i * key_stride..][..key_words];
@@ -197,7 +205,9 @@ fn pack_keys(
 
 /// Codes the values of one head: a word holds those of two keys, so rows are taken in pairs.
 #[inline(always)]
+#[allow(clippy::too_many_arguments)]
 fn pack_values(
+    cpu: &Cpu,
     arithmetic: Arithmetic,
     v: MatRef<'_>,
     keys: &Range<usize>,
@@ -218,22 +228,9 @@ fn pack_values(
             let (step, row) = (pair / TILE_WORDS, pair % TILE_WORDS);
             let row = (step * parts * TILE_WORDS + row) * nr;
             let (high, low) = panel[row..].split_at_mut(nr);
-            let low = low.get_mut((TILE_WORDS - 1) * nr..);
-            let second = |i: usize| lower.get(i).copied().unwrap_or(0.0);
-            match (parts, low) {
-                (2, Some(low)) => {
-                    for (i, &upper) in upper.iter().enumerate() {
-                        let ([a, rest_a], [b, rest_b]) = (encode_one(upper), encode_one(second(i)));
-                        high[i] = f32::from_bits(a | b << 16);
-                        low[i] = f32::from_bits(rest_a | rest_b << 16);
-                    }
-                }
-                _ => {
-                    for (i, &upper) in upper.iter().enumerate() {
-                        high[i] = f32::from_bits(encode_one(upper)[0] | encode_one(second(i))[0] << 16);
-                    }
-                }
-            }
+            // Low parts, if the arithmetic has them, are a tile of rows further on.
+            let low = if parts == 2 { &mut low[(TILE_WORDS - 1) * nr..][..nr] } else { &mut [] };
+            encode_pair(cpu, upper, lower, high, low);
         }
     }
 }

@@ -27,6 +27,7 @@ fn cumulative(lengths: &[usize], base: u32) -> Vec<u32> {
 /// The definition, in `f64`.
 fn reference(
     spec: &AttentionSpec,
+    bias: Option<RelativeBias<'_>>,
     q: MatRef<'_>,
     k: MatRef<'_>,
     v: MatRef<'_>,
@@ -47,14 +48,16 @@ fn reference(
                 };
                 let scores: Vec<f64> = keys
                     .clone()
+                    .enumerate()
                     .take(seen)
-                    .map(|key| {
+                    .map(|(j, key)| {
                         let dot: f64 = q.row(query)[columns.clone()]
                             .iter()
                             .zip(&k.row(key)[columns.clone()])
                             .map(|(a, b)| f64::from(*a) * f64::from(*b))
                             .sum();
-                        dot * f64::from(spec.scale)
+                        let added = bias.map_or(0.0, |bias| bias.values.row(head)[bias.reach() + j - i]);
+                        dot * f64::from(spec.scale) + f64::from(added)
                     })
                     .collect();
                 let max = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
@@ -75,6 +78,8 @@ struct Case {
     spec: AttentionSpec,
     queries: Vec<usize>,
     keys: Vec<usize>,
+    /// The reach of a bias for distances.
+    reach: Option<usize>,
 }
 
 impl Case {
@@ -86,7 +91,7 @@ impl Case {
             causal,
             arithmetic: Arithmetic::F32,
         };
-        Case { spec, queries: lengths.to_vec(), keys: lengths.to_vec() }
+        Case { spec, queries: lengths.to_vec(), keys: lengths.to_vec(), reach: None }
     }
 
     /// Queries, keys and values as column ranges of one merged matrix when both sides have the same rows, as after a merged
@@ -105,8 +110,12 @@ impl Case {
         let mut scratch = vec![f32::NAN; scratch_len(cpu, &self.spec, max_kv, exec.workers()).unwrap()];
         let mut out = vec![f32::NAN; nq * width];
         let target = MatMut::new(&mut out, nq, width, width).unwrap();
-        attention(cpu, exec, &self.spec, q, k, v, &cu_q, &cu_kv, &mut scratch, target).unwrap();
-        (out, reference(&self.spec, q, k, v, &cu_q, &cu_kv))
+        let columns = self.reach.map_or(1, |reach| 2 * reach + 1);
+        let biases = values(self.spec.heads * columns, 5);
+        let biases = MatRef::new(&biases, self.spec.heads, columns, columns).unwrap();
+        let bias = self.reach.map(|_| RelativeBias::new(biases).unwrap());
+        biased_attention(cpu, exec, &self.spec, bias, q, k, v, &cu_q, &cu_kv, &mut scratch, target).unwrap();
+        (out, reference(&self.spec, bias, q, k, v, &cu_q, &cu_kv))
     }
 }
 
@@ -192,6 +201,47 @@ fn batch_base_and_threads_do_not_change_a_bit() {
             assert_eq!(serial[..found.len()], found[..], "{}: alone", cpu.level());
         }
     }
+}
+
+#[test]
+fn a_bias_for_distances_is_added_wherever_a_query_stands() {
+    let team = Team::new(NonZeroUsize::new(3).unwrap()).unwrap();
+    for cpu in Cpu::available() {
+        for arithmetic in [Arithmetic::F32, Arithmetic::Bf16x3] {
+            // Long enough that a head's queries are cut into blocks for several workers.
+            let mut case = Case { reach: Some(260), ..Case::new(2, 12, false, &[1, 7, 261, 40]) };
+            case.spec.arithmetic = arithmetic;
+            let (found, expected) = case.run(&cpu, Exec::Serial, 0);
+            let error = found.iter().zip(&expected).map(|(a, b)| (f64::from(*a) - b).abs()).fold(0.0, f64::max);
+            assert!(error < 1e-4, "{} {arithmetic:?}: {error:e}", cpu.level());
+            let lease = team.lease_blocking();
+            let (shared, _) = case.run(&cpu, Exec::Team(&lease), 5);
+            assert!(shared == found, "{} {arithmetic:?}: several workers", cpu.level());
+        }
+    }
+}
+
+#[test]
+fn a_bias_that_does_not_fit_is_refused() {
+    let cpu = Cpu::detect().unwrap();
+    let spec = Case::new(2, 4, false, &[3]).spec;
+    let data = values(3 * 8, 1);
+    let m = MatRef::new(&data, 3, 8, 8).unwrap();
+    let mut scratch = vec![0.0; scratch_len(&cpu, &spec, 3, 1).unwrap()];
+    let mut run = |heads: usize, columns: usize, cu_q: &[u32]| -> Result<(), KernelError> {
+        let biases = vec![0.0; heads * columns];
+        let bias = RelativeBias::new(MatRef::new(&biases, heads, columns, columns)?)?;
+        let rows = cu_q[cu_q.len() - 1] as usize;
+        let mut out = [0.0; 24];
+        let out = MatMut::new(&mut out[..rows * 8], rows, 8, 8)?;
+        let q = MatRef::new(&data[..rows * 8], rows, 8, 8)?;
+        biased_attention(&cpu, Exec::Serial, &spec, Some(bias), q, m, m, cu_q, &[0, 3], &mut scratch, out)
+    };
+    assert!(run(2, 5, &[0, 3]).is_ok());
+    assert!(run(1, 5, &[0, 3]).is_err(), "a row for each head");
+    assert!(run(2, 3, &[0, 3]).is_err(), "from one end to the other");
+    assert!(run(2, 4, &[0, 3]).is_err(), "a column for distance 0");
+    assert!(run(2, 5, &[0, 1]).is_err(), "as many queries as keys");
 }
 
 #[test]

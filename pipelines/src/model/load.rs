@@ -2,11 +2,11 @@
 
 use std::{num::NonZeroUsize, sync::Arc};
 
-use loquat_models::{Model, ModelError, Source};
+use loquat_models::{Labels, Model, ModelError, Source, Task};
 use loquat_runtime::{
     Options, Precision, Session,
     graph::{Graph, GraphBuilder},
-    weights::Weights,
+    weights::{Quantization, Weights},
 };
 use loquat_tokenizer::Tokenizer;
 
@@ -24,10 +24,11 @@ use crate::Error;
 pub(crate) struct RunOptions {
     pub(crate) threads: Option<usize>,
     pub(crate) precision: Precision,
+    pub(crate) keep_high: Vec<String>,
 }
 
 impl RunOptions {
-    fn session(&self, outputs: Option<Vec<String>>) -> Result<Options, Error> {
+    pub(crate) fn session(&self, outputs: Option<Vec<String>>) -> Result<Options, Error> {
         let threads = match self.threads {
             None => None,
             Some(threads) => Some(NonZeroUsize::new(threads).ok_or_else(|| Error::Setting {
@@ -35,7 +36,8 @@ impl RunOptions {
                 problem: "0 threads can't do any work: give at least 1, or leave it out for one per core".into(),
             })?),
         };
-        Ok(Options { threads, precision: self.precision, outputs, ..Options::default() })
+        let keep_high = self.keep_high.clone();
+        Ok(Options { threads, precision: self.precision, keep_high, outputs, ..Options::default() })
     }
 }
 
@@ -55,11 +57,19 @@ pub(crate) struct LoadedEncoder {
     pub(crate) model: Box<dyn Model>,
 }
 
+/// A model with a head, in parts.
+pub(crate) struct LoadedTask {
+    pub(crate) session: Session,
+    pub(crate) tokenizer: Tokenizer,
+    pub(crate) labels: Labels,
+    pub(crate) positions: usize,
+}
+
 /// A config and its weights, checked against each other.
-struct Checkpoint {
-    config: Source,
-    model: Box<dyn Model>,
-    weights: Weights,
+pub(crate) struct Checkpoint {
+    pub(crate) config: Source,
+    pub(crate) model: Box<dyn Model>,
+    pub(crate) weights: Weights,
 }
 
 pub(crate) fn sentence_model(files: &ModelFiles, modules: &Modules, run: &RunOptions) -> Result<SentenceModel, Error> {
@@ -80,11 +90,19 @@ fn sentence_session(files: &ModelFiles, modules: &Modules, run: &RunOptions) -> 
     Ok((session, head, checkpoint.model.max_positions()))
 }
 
-/// The encoder with the outputs that it has by itself, or with `sentence_embedding` where that is asked for.
+/// A sentence embedding model that gives what every linear layer reads and makes as well.
+pub(crate) fn layers_session(files: &ModelFiles, modules: &Modules, options: &Options) -> Result<Session, Error> {
+    let checkpoint = Checkpoint::open(files, &modules.transformer)?.with_modules(files, modules)?;
+    let (graph, _) = checkpoint.sentence_graph(files, modules)?;
+    Ok(Session::new(graph.with_layer_outputs(), checkpoint.weights, options)?)
+}
+
+/// The encoder with the outputs of a task, or with `sentence_embedding` where that is asked for.
 pub(crate) fn encoder(
     files: &ModelFiles,
     modules: &Modules,
     run: &RunOptions,
+    task: Task,
     outputs: Option<Vec<String>>,
 ) -> Result<LoadedEncoder, Error> {
     let mut checkpoint = Checkpoint::open(files, &modules.transformer)?;
@@ -97,7 +115,7 @@ pub(crate) fn encoder(
             names.extend(head.outputs());
             graph
         }
-        _ => checkpoint.model.graph(&checkpoint.weights)?,
+        _ => checkpoint.model.graph(task, &checkpoint.weights)?,
     };
     let Checkpoint { config, model, weights } = checkpoint;
     let weights = Arc::new(weights);
@@ -105,8 +123,35 @@ pub(crate) fn encoder(
     Ok(LoadedEncoder { session, weights, config: config.text, model })
 }
 
+/// A model with the head for a task, its tokenizer, and what its configuration says about labels.
+pub(crate) fn task_model(files: &ModelFiles, run: &RunOptions, task: Task) -> Result<LoadedTask, Error> {
+    let modules = Modules::read(files)?;
+    let (tokenizer, model) = std::thread::scope(|scope| {
+        let tokenizer = scope.spawn(|| tokenizer(files, &modules.transformer));
+        let model = task_session(files, &modules.transformer, run, task);
+        let tokenizer = tokenizer.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        (tokenizer, model)
+    });
+    let (session, labels, positions) = model?;
+    Ok(LoadedTask { session, tokenizer: tokenizer?, labels, positions })
+}
+
+fn task_session(
+    files: &ModelFiles,
+    folder: &str,
+    run: &RunOptions,
+    task: Task,
+) -> Result<(Session, Labels, usize), Error> {
+    let checkpoint = Checkpoint::open(files, folder)?;
+    let graph = checkpoint.model.graph(task, &checkpoint.weights)?;
+    let labels = Labels::parse(&checkpoint.config)?;
+    let positions = checkpoint.model.max_positions();
+    let session = Session::new(graph, checkpoint.weights, &run.session(None)?)?;
+    Ok((session, labels, positions))
+}
+
 impl Checkpoint {
-    fn open(files: &ModelFiles, folder: &str) -> Result<Self, Error> {
+    pub(crate) fn open(files: &ModelFiles, folder: &str) -> Result<Self, Error> {
         let path = join(folder, "config.json");
         let Some(bytes) = files.read(&path)? else {
             return Err(Error::Config {
@@ -118,7 +163,8 @@ impl Checkpoint {
             .map_err(|error| Error::Json { path: files.label(&path), source: Box::new(error) })?;
         let config = Source { file: files.label(&path), text };
         let model = loquat_models::parse_config(&config)?;
-        let weights = weights(files, folder)?;
+        let quantization = Quantization::from_config(&config.file, &config.text)?;
+        let weights = weights(files, folder)?.with_quantization(quantization);
         model.check_weights(&weights)?;
         Ok(Checkpoint { config, model, weights })
     }

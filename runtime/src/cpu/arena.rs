@@ -14,13 +14,15 @@ pub struct Arena {
     pub(super) scratch: AlignedBuf,
     /// 0, 1, 2 …: the cumulative lengths of sequences with one row each.
     pub(super) one_each: Vec<u32>,
+    /// Rows of the table of positions, where padding isn't counted.
+    pub(super) past_padding: Vec<u32>,
 }
 
 impl Arena {
     /// An arena without memory.
     pub fn new() -> Arena {
         let empty = || AlignedBuf::zeroed(0).unwrap_or_else(|_| unreachable!("an empty buffer takes no memory"));
-        Arena { values: empty(), scratch: empty(), one_each: Vec::new() }
+        Arena { values: empty(), scratch: empty(), one_each: Vec::new(), past_padding: Vec::new() }
     }
 
     /// Makes room for a batch run by `workers` threads.
@@ -35,12 +37,31 @@ impl Arena {
             // A batch counts its tokens in u32 and has no empty sequences, so its sequences fit too.
             self.one_each = (0..=batch.sequences() as u32).collect();
         }
+        if let Some(padding) = program.limits().padding() {
+            self.count_past(padding, batch);
+        }
         Ok(())
+    }
+
+    fn count_past(&mut self, padding: u32, batch: BatchView<'_>) {
+        self.past_padding.clear();
+        self.past_padding.reserve(batch.tokens());
+        for sequence in 0..batch.sequences() {
+            let mut position = padding;
+            self.past_padding.extend(batch.ids()[batch.token_range(sequence)].iter().map(|&id| {
+                if id == padding {
+                    return padding;
+                }
+                position = position.saturating_add(1);
+                position
+            }));
+        }
     }
 
     /// Bytes that it holds.
     pub fn bytes(&self) -> usize {
-        (self.values.len() + self.scratch.len()) * size_of::<f32>() + self.one_each.len() * size_of::<u32>()
+        let integers = self.one_each.len() + self.past_padding.len();
+        (self.values.len() + self.scratch.len()) * size_of::<f32>() + integers * size_of::<u32>()
     }
 }
 

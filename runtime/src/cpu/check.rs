@@ -27,13 +27,13 @@ pub enum RunError {
         table: String,
     },
     /// A sequence that is longer than the table of positions.
-    #[error("sequence {sequence} has {found} tokens, expected at most {limit}, the rows of {table}: truncate it")]
+    #[error("sequence {sequence} has {found} tokens, expected at most {limit}, the positions of {table}: truncate it")]
     TooLong {
         /// The sequence in the batch.
         sequence: usize,
         /// Its length.
         found: usize,
-        /// The rows of the table.
+        /// The positions that the table has rows for.
         limit: usize,
         /// The table.
         table: String,
@@ -98,6 +98,11 @@ impl IndexLimits {
         self.limits.iter().find(|limit| limit.index == index).map(|limit| limit.rows)
     }
 
+    /// The padding token that positions are counted without, if a table counts them so.
+    pub(super) fn padding(&self) -> Option<u32> {
+        self.limits.iter().find_map(|limit| limit.index.padding())
+    }
+
     /// Checks every id of a batch.
     ///
     /// # Errors
@@ -108,7 +113,12 @@ impl IndexLimits {
                 Index::TokenIds => ("token id", batch.ids()),
                 Index::TypeIds => ("token type id", batch.type_ids()),
                 Index::Positions => {
-                    check_lengths(limit, batch)?;
+                    check_lengths(limit, limit.rows, batch)?;
+                    continue;
+                }
+                Index::PositionsPastPadding(padding) => {
+                    // The padding token's own row and those before it are for no position.
+                    check_lengths(limit, limit.rows.saturating_sub(padding as usize + 1), batch)?;
                     continue;
                 }
             };
@@ -122,15 +132,14 @@ impl IndexLimits {
     }
 }
 
-fn check_lengths(limit: &Limit, batch: BatchView<'_>) -> Result<(), RunError> {
-    if batch.max_len() <= limit.rows {
+/// `most` is the longest sequence that the table has positions for.
+fn check_lengths(limit: &Limit, most: usize, batch: BatchView<'_>) -> Result<(), RunError> {
+    if batch.max_len() <= most {
         return Ok(());
     }
     let lengths = (0..batch.sequences()).map(|sequence| batch.token_range(sequence).len());
-    match lengths.enumerate().find(|(_, len)| *len > limit.rows) {
-        Some((sequence, found)) => {
-            Err(RunError::TooLong { sequence, found, limit: limit.rows, table: limit.table.clone() })
-        }
+    match lengths.enumerate().find(|(_, len)| *len > most) {
+        Some((sequence, found)) => Err(RunError::TooLong { sequence, found, limit: most, table: limit.table.clone() }),
         None => Ok(()),
     }
 }

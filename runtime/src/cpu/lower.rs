@@ -9,10 +9,11 @@ use super::{
     load::{PackedWeights, Params},
     memory::Operand,
     program::{Program, ProgramError},
+    relative_bias::StepBias,
     step::{Step, StepKind, StepTable},
 };
 use crate::{
-    graph::{Graph, Node, NodeId, Op},
+    graph::{AttentionBias, Graph, Node, NodeId, Op},
     plan::{Place, Plan, row_stride},
     weights::Weights,
 };
@@ -63,7 +64,11 @@ fn lower(
             activation: linear.activation,
             norm: linear.norm.as_ref().map(|norm| params.norm(norm)),
         },
-        Op::Attention(attention) => StepKind::Attention { spec: attention.spec, columns: attention.columns },
+        Op::Attention(attention) => {
+            let of = |bias: &AttentionBias| StepBias::new(bias, attention.spec.heads, &params.matrix(bias.table));
+            let bias = attention.bias.as_ref().map(of);
+            StepKind::Attention { spec: attention.spec, columns: attention.columns, bias }
+        }
         Op::LayerNorm(norm) => StepKind::LayerNorm(params.norm(norm)),
         Op::AddNorm(norm) => StepKind::AddNorm(params.norm(norm)),
         Op::Add => StepKind::Add,

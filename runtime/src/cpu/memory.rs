@@ -26,6 +26,7 @@ pub(super) struct Memory<'a, 'o> {
     values: &'a mut [f32],
     scratch: &'a mut [f32],
     one_each: &'a [u32],
+    past_padding: &'a [u32],
     outputs: &'a mut [&'o mut [f32]],
 }
 
@@ -38,6 +39,8 @@ pub(super) struct Borrowed<'b, 'o> {
     pub(super) scratch: &'b mut [f32],
     /// 0, 1, … up to the number of sequences.
     pub(super) one_each: &'b [u32],
+    /// Positions that padding isn't counted in, if the program counts so.
+    pub(super) past_padding: &'b [u32],
 }
 
 /// All values but one, to read.
@@ -68,6 +71,7 @@ impl<'a, 'o> Memory<'a, 'o> {
             values: &mut arena.values,
             scratch: &mut arena.scratch,
             one_each: arena.one_each.get(..=batch.sequences()).unwrap_or_default(),
+            past_padding: &arena.past_padding,
             outputs,
         }
     }
@@ -105,6 +109,7 @@ impl<'a, 'o> Memory<'a, 'o> {
             },
             scratch: self.scratch,
             one_each: self.one_each,
+            past_padding: self.past_padding,
         })
     }
 }

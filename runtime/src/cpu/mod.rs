@@ -8,6 +8,7 @@ mod lower;
 mod memory;
 mod program;
 mod record;
+mod relative_bias;
 mod shard;
 mod step;
 

@@ -1,7 +1,8 @@
 //! One step of a program, and how it runs.
 
 use loquat_kernels::{
-    Activation, AttentionSpec, Cpu, Epilogue, Exec, KernelError, MatMut, MatRef, PackedRhs, activation, attention,
+    Activation, AttentionSpec, Cpu, Epilogue, Exec, KernelError, MatMut, MatRef, PackedRhs, RelativeBias, activation,
+    attention, biased_attention,
     embedding::{self, EmbeddingTable, Indices, Lookup},
     gather, gemm,
     norm::{self, NormParams},
@@ -9,11 +10,14 @@ use loquat_kernels::{
     pooling::{self, Pooling},
 };
 
-use super::memory::{Borrowed, Memory, Operand};
+use super::{
+    memory::{Borrowed, Memory, Operand},
+    relative_bias::StepBias,
+};
 use crate::{
     batch::BatchView,
     graph::{Index, MAX_TABLES, Rows, Select},
-    weights::{Source, Storage, Weights},
+    weights::{Scales, Source, Storage, Weights},
 };
 
 /// One kernel call, or a GEMM with the norm behind it.
@@ -32,7 +36,7 @@ pub(super) struct Step {
 pub(super) enum StepKind {
     Embed { tables: Vec<StepTable>, norm: Option<StepNorm> },
     Linear { weight: PackedRhs, bias: Option<Vec<f32>>, activation: Option<Activation>, norm: Option<StepNorm> },
-    Attention { spec: AttentionSpec, columns: [usize; 3] },
+    Attention { spec: AttentionSpec, columns: [usize; 3], bias: Option<StepBias> },
     LayerNorm(StepNorm),
     AddNorm(StepNorm),
     Add,
@@ -85,7 +89,7 @@ impl Step {
         batch: BatchView<'_>,
         memory: &mut Memory<'_, '_>,
     ) -> Result<(), KernelError> {
-        let Borrowed { mut out, others, scratch, one_each } = memory.borrow(&self.out)?;
+        let Borrowed { mut out, others, scratch, one_each, past_padding } = memory.borrow(&self.out)?;
         let input = |place: usize| match self.inputs.get(place) {
             Some(operand) => others.view(operand),
             None => Err(KernelError::Shape { what: "inputs", expected: place + 1, found: self.inputs.len() }),
@@ -93,7 +97,7 @@ impl Step {
         match &self.kind {
             StepKind::Embed { tables, norm } => {
                 let norm = norm.as_ref().map(StepNorm::params);
-                embed(cpu, exec, weights, batch, tables, norm, out)
+                embed(cpu, exec, weights, batch, past_padding, tables, norm, out)
             }
             StepKind::Linear { weight, bias, activation, norm } => {
                 let residual = self.inputs.get(1).map(|operand| others.view(operand)).transpose()?;
@@ -104,7 +108,7 @@ impl Step {
                     None => Ok(()),
                 }
             }
-            StepKind::Attention { spec, columns } => {
+            StepKind::Attention { spec, columns, bias } => {
                 let width = spec.heads * spec.head_dim;
                 let q = input(0)?.columns(columns[0], width)?;
                 let k = input(1)?.columns(columns[1], width)?;
@@ -114,7 +118,10 @@ impl Step {
                     Rows::Tokens => cu_kv,
                     Rows::Sequences => one_each,
                 };
-                attention(cpu, exec, spec, q, k, v, cu_q, cu_kv, scratch, out)
+                let bias = bias
+                    .as_ref()
+                    .map(|bias| RelativeBias::new(MatRef::new(&bias.values, spec.heads, bias.columns, bias.columns)?));
+                biased_attention(cpu, exec, spec, bias.transpose()?, q, k, v, cu_q, cu_kv, scratch, out)
             }
             StepKind::LayerNorm(norm) => {
                 if self.in_place.is_none() {
@@ -160,39 +167,44 @@ impl Step {
     }
 }
 
+#[allow(clippy::too_many_arguments)]
 fn embed(
     cpu: &Cpu,
     exec: Exec<'_>,
     weights: &Weights,
     batch: BatchView<'_>,
+    past_padding: &[u32],
     tables: &[StepTable],
     norm: Option<NormParams<'_>>,
     out: MatMut<'_>,
 ) -> Result<(), KernelError> {
-    let lookup = |table: &StepTable| {
-        let values = weights.at(&table.source.values);
-        let scales = table.source.scales.as_ref().map_or(&[][..], |scales| weights.at(scales));
-        Lookup {
-            table: match table.source.storage {
-                Storage::F32 => EmbeddingTable::F32(values),
-                Storage::F16 => EmbeddingTable::F16(values),
-                Storage::Bf16 => EmbeddingTable::Bf16(values),
-                Storage::I8 => EmbeddingTable::I8 { values, scales },
-            },
-            rows: table.source.rows,
-            indices: Indices::Rows(match table.index {
-                Index::TokenIds => batch.ids(),
-                Index::TypeIds => batch.type_ids(),
-                Index::Positions => batch.positions(),
-            }),
-        }
-    };
     let Some((first, rest)) = tables.split_first() else { return Ok(()) };
-    let mut lookups = [lookup(first); MAX_TABLES];
+    let mut lookups = [lookup(first, weights, batch, past_padding); MAX_TABLES];
     for (slot, table) in lookups[1..].iter_mut().zip(rest) {
-        *slot = lookup(table);
+        *slot = lookup(table, weights, batch, past_padding);
     }
     embedding::embed(cpu, exec, &lookups[..tables.len()], norm, out)
+}
+
+fn lookup<'a>(table: &'a StepTable, weights: &'a Weights, batch: BatchView<'a>, past_padding: &'a [u32]) -> Lookup<'a> {
+    let values = weights.at(&table.source.values);
+    let scales = table.source.scales.as_ref().map_or(&[][..], Scales::bytes);
+    Lookup {
+        table: match table.source.storage {
+            Storage::F32 => EmbeddingTable::F32(values),
+            Storage::F16 => EmbeddingTable::F16(values),
+            Storage::Bf16 => EmbeddingTable::Bf16(values),
+            // Packed tables were refused when the weights were found.
+            Storage::I8 | Storage::Packed4 | Storage::Packed8 => EmbeddingTable::I8 { values, scales },
+        },
+        rows: table.source.rows,
+        indices: Indices::Rows(match table.index {
+            Index::TokenIds => batch.ids(),
+            Index::TypeIds => batch.type_ids(),
+            Index::Positions => batch.positions(),
+            Index::PositionsPastPadding(_) => past_padding,
+        }),
+    }
 }
 
 /// Copies a value to where an in-place kernel works on it.

@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use loquat_kernels::{Activation, Arithmetic, AttentionSpec, pooling::Pooling};
 
 use super::{
-    Attention, Graph, GraphError, Index, Linear, Lookup, Node, NodeId, Norm, Op, Output, Param, ParamId, Part, Select,
-    Shape, op::selection_of,
+    Attention, AttentionBias, Graph, GraphError, Index, Linear, Lookup, Node, NodeId, Norm, Op, Output, Param, ParamId,
+    Part, Select, Shape, op::selection_of,
 };
 
 /// An embedding table by name.
@@ -18,6 +18,43 @@ pub struct Table<'a> {
     pub rows: usize,
     /// What selects the row.
     pub index: Index,
+}
+
+/// Rows of a tensor by name: all of them, or a range.
+///
+/// Checkpoints put together what a graph keeps apart: the two outputs of a question-answering head, or queries, keys and values in one weight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RowsOf<'a> {
+    /// Name of the tensor.
+    pub name: &'a str,
+    /// The first row that is used.
+    pub first: usize,
+    /// How many rows are used.
+    pub rows: usize,
+    /// The tensor's first dimension.
+    pub of: usize,
+}
+
+impl<'a> RowsOf<'a> {
+    /// A whole tensor.
+    pub fn all(name: &'a str, rows: usize) -> RowsOf<'a> {
+        RowsOf { name, first: 0, rows, of: rows }
+    }
+}
+
+/// A table of biases for distances by name; see [`AttentionBias`].
+#[derive(Clone, Copy, Debug)]
+pub struct BiasTable<'a> {
+    /// Name of the tensor, `[rows, heads]`.
+    pub name: &'a str,
+    /// Number of rows.
+    pub rows: usize,
+    /// How many of them are buckets.
+    pub buckets: usize,
+    /// From this distance on all share the last bucket.
+    pub max_distance: usize,
+    /// The longest sequence has one token more than this.
+    pub reach: usize,
 }
 
 /// Builds a [`Graph`]. Every call checks the shapes of what it is given.
@@ -39,7 +76,7 @@ pub struct Table<'a> {
 #[derive(Debug)]
 pub struct GraphBuilder {
     pub(super) graph: Graph,
-    by_name: HashMap<String, ParamId>,
+    by_name: HashMap<String, Vec<ParamId>>,
 }
 
 impl GraphBuilder {
@@ -51,6 +88,7 @@ impl GraphBuilder {
             params: Vec::new(),
             nodes: Vec::new(),
             outputs: Vec::new(),
+            kept_high: Vec::new(),
         };
         GraphBuilder { graph, by_name: HashMap::new() }
     }
@@ -69,7 +107,7 @@ impl GraphBuilder {
         let lookups = tables
             .iter()
             .map(|table| {
-                let id = self.param(name, table.name, table.rows, Some(width))?;
+                let id = self.param(name, RowsOf::all(table.name, table.rows), Some(width))?;
                 Ok(Lookup { table: id, index: table.index })
             })
             .collect::<Result<_, GraphError>>()?;
@@ -81,10 +119,23 @@ impl GraphBuilder {
     /// # Errors
     /// If a name is taken by a parameter of another shape.
     pub fn linear(&mut self, x: NodeId, width: usize, weight: &str, bias: Option<&str>) -> Result<NodeId, GraphError> {
-        let name = module_of(weight);
+        self.linear_rows(x, RowsOf::all(weight, width), bias.map(|bias| RowsOf::all(bias, width)))
+    }
+
+    /// `x · weightᵀ + bias` with some rows of stored tensors, as many as the result has columns.
+    ///
+    /// # Errors
+    /// If rows lie outside of their tensor, or a name is taken by a tensor of another shape.
+    pub fn linear_rows(
+        &mut self,
+        x: NodeId,
+        weight: RowsOf<'_>,
+        bias: Option<RowsOf<'_>>,
+    ) -> Result<NodeId, GraphError> {
+        let name = module_of(weight.name);
         let input_width = self.shape(x).width;
-        let weight = self.param(name, weight, width, Some(input_width))?;
-        let bias = bias.map(|bias| self.param(name, bias, width, None)).transpose()?;
+        let weight = self.param(name, weight, Some(input_width))?;
+        let bias = bias.map(|bias| self.param(name, bias, None)).transpose()?;
         self.push(
             Op::Linear(Linear {
                 weight,
@@ -111,6 +162,22 @@ impl GraphBuilder {
         v: NodeId,
         spec: AttentionSpec,
     ) -> Result<NodeId, GraphError> {
+        self.biased_attention(name, q, k, v, spec, None)
+    }
+
+    /// The same with a bias for the distance between query and key.
+    ///
+    /// # Errors
+    /// As [`attention`](Self::attention), and if the table doesn't fit.
+    pub fn biased_attention(
+        &mut self,
+        name: &str,
+        q: NodeId,
+        k: NodeId,
+        v: NodeId,
+        spec: AttentionSpec,
+        bias: Option<BiasTable<'_>>,
+    ) -> Result<NodeId, GraphError> {
         for (what, node) in [("queries", q), ("keys", k), ("values", v)] {
             let width = self.shape(node).width;
             if spec.heads.checked_mul(spec.head_dim) != Some(width) {
@@ -121,7 +188,13 @@ impl GraphBuilder {
                 });
             }
         }
-        self.push(Op::Attention(Attention { spec, columns: [0; 3] }), &[q, k, v], name)
+        let bias = bias.map(|bias| {
+            let table = self.param(name, RowsOf::all(bias.name, bias.rows), Some(spec.heads))?;
+            let BiasTable { buckets, max_distance, reach, .. } = bias;
+            Ok(AttentionBias { table, buckets, max_distance, reach })
+        });
+        let bias = bias.transpose()?;
+        self.push(Op::Attention(Attention { spec, columns: [0; 3], bias }), &[q, k, v], name)
     }
 
     /// Layer norm of each row, with `gamma` and `beta` as wide as `x`.
@@ -131,8 +204,8 @@ impl GraphBuilder {
     pub fn layer_norm(&mut self, x: NodeId, gamma: &str, beta: &str, eps: f32) -> Result<NodeId, GraphError> {
         let name = module_of(gamma);
         let width = self.shape(x).width;
-        let gamma = self.param(name, gamma, width, None)?;
-        let beta = self.param(name, beta, width, None)?;
+        let gamma = self.param(name, RowsOf::all(gamma, width), None)?;
+        let beta = self.param(name, RowsOf::all(beta, width), None)?;
         self.push(Op::LayerNorm(Norm { gamma, beta, eps }), &[x], name)
     }
 
@@ -221,23 +294,27 @@ impl GraphBuilder {
         Ok(NodeId(self.graph.nodes.len() - 1))
     }
 
-    /// The parameter of this name; the same name is the same parameter.
-    fn param(&mut self, node: &str, name: &str, rows: usize, width: Option<usize>) -> Result<ParamId, GraphError> {
-        let param = Param { parts: vec![Part { name: name.to_owned(), rows }], width };
-        if let Some(&id) = self.by_name.get(name) {
-            let known = self.graph.param(id);
-            if *known == param {
+    /// The parameter of these rows; the same rows are the same parameter.
+    fn param(&mut self, node: &str, rows: RowsOf<'_>, width: Option<usize>) -> Result<ParamId, GraphError> {
+        let RowsOf { name, first, rows, of } = rows;
+        let error = |what| GraphError::Node { node: node.to_owned(), op: "parameter", what };
+        if first.checked_add(rows).is_none_or(|end| end > of) {
+            return Err(error(format!("rows {first}..+{rows} of {name}, which has {of}")));
+        }
+        let param = Param { parts: vec![Part { name: name.to_owned(), first, rows, of }], width };
+        let known = self.by_name.entry(name.to_owned()).or_default();
+        for &id in known.iter() {
+            let other = &self.graph.params[id.0];
+            if *other == param {
                 return Ok(id);
             }
-            return Err(GraphError::Node {
-                node: node.to_owned(),
-                op: "parameter",
-                what: format!("{name} is used as {known} and as {param}"),
-            });
+            if other.width != width || other.parts[0].of != of {
+                return Err(error(format!("{name} is used as {other} and as {param}")));
+            }
         }
         self.graph.params.push(param);
         let id = ParamId(self.graph.params.len() - 1);
-        self.by_name.insert(name.to_owned(), id);
+        known.push(id);
         Ok(id)
     }
 }

@@ -10,6 +10,9 @@ impl fmt::Display for Param {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (i, part) in self.parts.iter().enumerate() {
             write!(f, "{}{}", if i == 0 { "" } else { " + " }, part.name)?;
+            if part.rows != part.of {
+                write!(f, "[{}..{}]", part.first, part.first + part.rows)?;
+            }
         }
         match self.width {
             Some(width) => write!(f, " [{}, {width}]", self.rows()),
@@ -74,6 +77,9 @@ impl Graph {
                 }
                 if spec.causal {
                     f.write_str(", causal")?;
+                }
+                if let Some(bias) = &attention.bias {
+                    write!(f, ", bias {}", param(bias.table))?;
                 }
                 if attention.columns != [0; 3] {
                     write!(f, ", at columns {:?}", attention.columns)?;

@@ -59,6 +59,19 @@ pub enum Index {
     TypeIds,
     /// The token's position in its sequence, from 0.
     Positions,
+    /// The padding token's id, and on top of it the token's place, from 1, among those of its sequence that aren't padding. A padding token
+    /// has the id alone. RoBERTa counts so.
+    PositionsPastPadding(u32),
+}
+
+impl Index {
+    /// The padding token that positions are counted without.
+    pub(crate) fn padding(self) -> Option<u32> {
+        match self {
+            Index::PositionsPastPadding(padding) => Some(padding),
+            _ => None,
+        }
+    }
 }
 
 /// Parameters of a layer norm.
@@ -96,6 +109,22 @@ pub struct Attention {
     pub spec: AttentionSpec,
     /// The first column of queries, keys and values in their inputs. Each takes `heads × head_dim` columns.
     pub columns: [usize; 3],
+    /// What is added to the scores for the distance between query and key.
+    pub bias: Option<AttentionBias>,
+}
+
+/// A learned bias for each head and each range of distances, as T5 has it: short distances have a bucket each, longer ones share buckets
+/// whose sizes grow, and half of the buckets are for keys behind the query.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AttentionBias {
+    /// `[rows, heads]`, with a row for each bucket and maybe more.
+    pub table: ParamId,
+    /// How many buckets there are: an even number, 4 at least.
+    pub buckets: usize,
+    /// From this distance on all share the last bucket.
+    pub max_distance: usize,
+    /// The longest sequence has one token more than this.
+    pub reach: usize,
 }
 
 /// The selection that a pooling amounts to, if it is one.
@@ -157,7 +186,8 @@ impl Op {
                 linear.norm.iter_mut().for_each(|norm| norm_params(norm, &mut f));
             }
             Op::LayerNorm(norm) | Op::AddNorm(norm) => norm_params(norm, &mut f),
-            Op::Attention(_) | Op::Add | Op::Activation(_) | Op::Pool(_) | Op::Select(_) | Op::L2Normalize => {}
+            Op::Attention(attention) => attention.bias.iter_mut().for_each(|bias| f(&mut bias.table)),
+            Op::Add | Op::Activation(_) | Op::Pool(_) | Op::Select(_) | Op::L2Normalize => {}
         }
     }
 
@@ -305,6 +335,23 @@ impl Check<'_> {
         }
         self.tokens(self.inputs[1])?;
         self.tokens(self.inputs[2])?;
+        if let Some(bias) = &attention.bias {
+            self.tokens(self.inputs[0])?;
+            self.equal("width of the table of biases", spec.heads, self.table(bias.table)?)?;
+            let rows = self.rows_of(bias.table)?;
+            if !(bias.buckets >= 4 && bias.buckets.is_multiple_of(2) && bias.buckets <= rows) {
+                return Err(format!(
+                    "{} buckets in a table of {rows}, expected an even number from 4 up",
+                    bias.buckets
+                ));
+            }
+            if bias.max_distance <= bias.buckets / 4 || bias.reach > MAX_WIDTH {
+                return Err(format!(
+                    "distances up to {} of {} can't be put into buckets",
+                    bias.max_distance, bias.reach
+                ));
+            }
+        }
         Ok(Shape { rows: self.inputs[0].rows, width })
     }
 }

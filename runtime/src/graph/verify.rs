@@ -1,6 +1,6 @@
 //! Checks that a whole graph is consistent.
 
-use super::{Graph, GraphError, Shape};
+use super::{Graph, GraphError, Op, Shape};
 
 impl Graph {
     /// Checks every node against its inputs and parameters, and the outputs against each other.
@@ -19,7 +19,23 @@ impl Graph {
                 return Err(error(format!("its shape is noted as {}, but it gives {shape}", node.shape)));
             }
         }
+        self.verify_paddings()?;
         self.verify_outputs()
+    }
+
+    /// A run counts positions past one padding token at most.
+    fn verify_paddings(&self) -> Result<(), GraphError> {
+        let mut known = None;
+        for node in &self.nodes {
+            let Op::Embedding { lookups, .. } = &node.op else { continue };
+            for padding in lookups.iter().filter_map(|lookup| lookup.index.padding()) {
+                if *known.get_or_insert(padding) != padding {
+                    let what = "positions past another padding token than elsewhere in the graph".to_owned();
+                    return Err(GraphError::Node { node: node.name.clone(), op: node.op.kind(), what });
+                }
+            }
+        }
+        Ok(())
     }
 
     fn verify_outputs(&self) -> Result<(), GraphError> {

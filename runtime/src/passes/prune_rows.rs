@@ -97,8 +97,8 @@ fn prunable(node: &Node, need: Need) -> bool {
         return false;
     }
     match &node.op {
-        // A lone query of a causal attention counts as the last one.
-        Op::Attention(attention) => !attention.spec.causal || which == Select::Last,
+        // A lone query of a causal attention counts as the last one, and a bias wants to know where a query stands.
+        Op::Attention(attention) => attention.bias.is_none() && (!attention.spec.causal || which == Select::Last),
         op => op.is_row_wise(),
     }
 }
@@ -140,8 +140,11 @@ fn refusals(graph: &Graph, needs: &[Need], report: &mut Report) {
                 report.refuse(&node.name, why);
             }
             need @ Need::Selected(_) if !prunable(input, need) => {
-                if let Op::Attention(_) = input.op {
-                    let why = format!("{} is causal and {which:?} isn't its last token", input.name);
+                if let Op::Attention(attention) = &input.op {
+                    let why = match attention.bias {
+                        Some(_) => format!("{} has a bias for distances", input.name),
+                        None => format!("{} is causal and {which:?} isn't its last token", input.name),
+                    };
                     report.refuse(&node.name, why);
                 }
             }

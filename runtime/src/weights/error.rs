@@ -16,7 +16,7 @@ pub enum WeightsError {
     },
     /// A folder with weights in a format that isn't read.
     #[error(
-        "{} holds its weights as {found}, which isn't supported: save them as one model.safetensors",
+        "{} holds its weights as {found}, which isn't supported: save them as model.safetensors or pytorch_model.bin",
         folder.display()
     )]
     Format {
@@ -26,7 +26,7 @@ pub enum WeightsError {
         found: &'static str,
     },
     /// A folder without weights.
-    #[error("{} has no weights: expected a model.safetensors", folder.display())]
+    #[error("{} has no weights: expected a model.safetensors or a pytorch_model.bin", folder.display())]
     NoWeights {
         /// The folder.
         folder: PathBuf,
@@ -35,6 +35,22 @@ pub enum WeightsError {
     #[error("{file} is no valid safetensors file: {what}")]
     Header {
         /// The file.
+        file: String,
+        /// What is expected, and what was found.
+        what: String,
+    },
+    /// The file isn't one that PyTorch saved tensors in, or holds more than tensors.
+    #[error("{file} can't be read as tensors that PyTorch saved: {what}")]
+    Torch {
+        /// The file.
+        file: String,
+        /// What is expected, and what was found.
+        what: String,
+    },
+    /// The index of several files isn't one, or says something else than they do.
+    #[error("{file} is no valid index of weights: {what}")]
+    Index {
+        /// The index.
         file: String,
         /// What is expected, and what was found.
         what: String,
@@ -58,6 +74,16 @@ pub enum WeightsError {
         first: String,
         /// The other.
         second: String,
+    },
+    /// The weights are quantised in a way that isn't read.
+    #[error("{file}: the weights are quantised by {method}: {what}")]
+    Quantization {
+        /// The configuration that says so.
+        file: String,
+        /// The method.
+        method: String,
+        /// What isn't supported, and what to do.
+        what: String,
     },
     /// Tensors that the model needs are missing or have another shape or type.
     #[error("{file} doesn't hold what the model needs: {}", ListOf(problems))]

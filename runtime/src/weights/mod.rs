@@ -9,15 +9,25 @@ mod error;
 mod header;
 #[allow(unsafe_code)]
 mod map;
+mod quantization;
 mod resolve;
+mod scales;
+mod sharded;
+mod torch;
+mod write;
 
 pub(crate) use convert::Storage;
+use convert::{RowScales, convert_row};
 pub use dtype::Dtype;
 pub use error::{TensorProblem, WeightsError};
-pub(crate) use resolve::{Resolved, Resolver, Source};
+pub use quantization::Quantization;
+pub(crate) use resolve::{Resolved, Resolver, Source, unquantized};
+pub(crate) use scales::Scales;
+pub use write::{NewTensor, write_safetensors};
 
 use std::{collections::BTreeMap, ops::Range, path::Path};
 
+use crate::graph::Graph;
 use map::Data;
 
 /// The tensors of a checkpoint.
@@ -40,6 +50,7 @@ use map::Data;
 pub struct Weights {
     files: Vec<File>,
     tensors: BTreeMap<String, Entry>,
+    quantization: Option<Quantization>,
 }
 
 #[derive(Debug)]
@@ -69,6 +80,16 @@ pub struct TensorView<'a> {
     pub bytes: &'a [u8],
 }
 
+impl TensorView<'_> {
+    /// Its values as they are, `None` if they aren't of `F32`, `F16` or `BF16`.
+    pub fn to_f32(&self) -> Option<Vec<f32>> {
+        let storage = Storage::of(self.dtype).filter(|storage| !storage.is_quantized())?;
+        let mut values = vec![0.0; self.shape.iter().product()];
+        convert_row(storage, self.bytes, RowScales::NONE, &mut values);
+        Some(values)
+    }
+}
+
 /// Where a tensor lies, so that it is found again without its name.
 #[derive(Clone, Debug)]
 pub(crate) struct Location {
@@ -77,7 +98,8 @@ pub(crate) struct Location {
 }
 
 impl Weights {
-    /// Opens a safetensors file, or the `model.safetensors` of a model folder, by mapping it into memory.
+    /// Opens a safetensors file or one that PyTorch saved, or the weights of a model folder, by mapping files into memory. A folder's weights
+    /// are its `model.safetensors`, else its `pytorch_model.bin`; either may be in several files, with an index beside them.
     ///
     /// The file must not be shortened while the weights are in use: reading a page that is gone ends the process.
     ///
@@ -86,7 +108,15 @@ impl Weights {
     pub fn open(path: impl AsRef<Path>) -> Result<Weights, WeightsError> {
         let path = path.as_ref();
         let path = if path.is_dir() { file_of_folder(path)? } else { path.to_owned() };
-        let data = Data::map(&path).map_err(|source| WeightsError::Open { file: path.clone(), source })?;
+        if path.extension().is_some_and(|extension| extension == "json") {
+            return sharded::open(&path);
+        }
+        Weights::open_file(&path)
+    }
+
+    /// Opens one file of weights.
+    fn open_file(path: &Path) -> Result<Weights, WeightsError> {
+        let data = Data::map(path).map_err(|source| WeightsError::Open { file: path.to_owned(), source })?;
         Weights::parse(path.display().to_string(), data)
     }
 
@@ -98,7 +128,7 @@ impl Weights {
         Weights::parse(name.into(), Data::Static(bytes))
     }
 
-    /// Reads a safetensors file that is already in memory. `name` is used in messages.
+    /// Reads a safetensors file, or one that PyTorch saved, that is already in memory. `name` is used in messages.
     ///
     /// # Errors
     /// If the header is damaged.
@@ -107,12 +137,20 @@ impl Weights {
     }
 
     fn parse(name: String, data: Data) -> Result<Weights, WeightsError> {
-        let tensors = header::parse(&name, data.bytes())?;
-        let tensors = tensors.into_iter().map(|tensor| {
-            let entry = Entry { file: 0, dtype: tensor.dtype, shape: tensor.shape, range: tensor.range };
-            (tensor.name, entry)
-        });
-        Ok(Weights { tensors: tensors.collect(), files: vec![File { name, data }] })
+        let bytes = data.bytes();
+        let entry = |dtype, shape, range| Entry { file: 0, dtype, shape, range };
+        let tensors: BTreeMap<String, Entry> = if torch::is_zip(bytes) || torch::is_legacy(bytes) {
+            let parse = if torch::is_zip(bytes) { torch::parse_zip } else { torch::parse_legacy };
+            let tensors = parse(&name, bytes)?.into_iter();
+            tensors.map(|tensor| (tensor.name, entry(tensor.dtype, tensor.shape, tensor.range))).collect()
+        } else if name.ends_with(".bin") {
+            let what = "it is neither an archive nor of the format before PyTorch 1.6".to_owned();
+            return Err(WeightsError::Torch { file: name, what });
+        } else {
+            let tensors = header::parse(&name, bytes)?.into_iter();
+            tensors.map(|tensor| (tensor.name, entry(tensor.dtype, tensor.shape, tensor.range))).collect()
+        };
+        Ok(Weights { tensors, files: vec![File { name, data }], quantization: None })
     }
 
     /// Adds the tensors of `other`, each with `prefix` put before its name: the module of a model that is stored in files of its own.
@@ -137,10 +175,25 @@ impl Weights {
         Ok(self)
     }
 
+    /// The same weights, together with what their configuration says of how they are quantised.
+    pub fn with_quantization(self, quantization: Option<Quantization>) -> Weights {
+        Weights { quantization, ..self }
+    }
+
+    /// How they are quantised, if a configuration said so.
+    pub fn quantization(&self) -> Option<&Quantization> {
+        self.quantization.as_ref()
+    }
+
     /// A tensor by its full name.
     pub fn get(&self, name: &str) -> Option<TensorView<'_>> {
         let (name, entry) = self.tensors.get_key_value(name)?;
         Some(self.view(name, entry))
+    }
+
+    /// The tensors that a graph's parameters are read from, each with the graph's name for it; those that aren't there are left out.
+    pub fn parameters<'a>(&'a self, graph: &'a Graph) -> Vec<(&'a str, TensorView<'a>)> {
+        Resolver::new(self, graph).tensors(graph)
     }
 
     /// All tensors, by name.
@@ -181,13 +234,19 @@ impl Weights {
     }
 }
 
-/// The weights file of a model folder.
+/// The weights of a model folder, the first that is there.
+const FILES_OF_FOLDERS: [&str; 4] =
+    ["model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json"];
+
+/// The weights file of a model folder, or the index of its files.
 fn file_of_folder(folder: &Path) -> Result<std::path::PathBuf, WeightsError> {
-    let file = folder.join("model.safetensors");
-    if file.is_file() {
-        return Ok(file);
+    for file in FILES_OF_FOLDERS {
+        let file = folder.join(file);
+        if file.is_file() {
+            return Ok(file);
+        }
     }
-    let others = ["model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json", "rust_model.ot"];
+    let others = ["rust_model.ot", "tf_model.h5", "flax_model.msgpack", "model.npz"];
     match others.into_iter().find(|other| folder.join(other).is_file()) {
         Some(found) => Err(WeightsError::Format { folder: folder.to_owned(), found }),
         None => Err(WeightsError::NoWeights { folder: folder.to_owned() }),

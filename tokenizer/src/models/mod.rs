@@ -106,6 +106,15 @@ impl Model {
         }
     }
 
+    /// What tokens that continue a word begin with; empty where nothing marks them.
+    pub(crate) fn continuing_subword_prefix(&self) -> &str {
+        match self {
+            Model::Bpe(model) => model.continuing_subword_prefix(),
+            Model::WordPiece(model) => model.continuing_subword_prefix(),
+            Model::Mapped(_) | Model::Unigram(_) | Model::WordLevel(_) => "",
+        }
+    }
+
     /// The token that unknown words become.
     pub(crate) fn unk_token(&self) -> Option<&str> {
         match self {

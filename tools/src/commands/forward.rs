@@ -2,8 +2,8 @@
 
 use std::{fs, path::PathBuf};
 
-use clap::{Args, ValueEnum};
-use loquat::{Batch, Encoder};
+use clap::{Args, builder::PossibleValuesParser, builder::TypedValueParser};
+use loquat::{Batch, Encoder, Task};
 use safetensors::{Dtype, tensor::TensorView};
 use serde_json::Value;
 
@@ -17,9 +17,16 @@ use crate::{
 
 const AFTER_HELP: &str = "\
 The batch is ragged: sequences of any lengths, no padding, no attention mask. The file holds, little-endian,
-  last_hidden_state  F32 [tokens, hidden]     rows of all sequences one after another
-  pooler_output      F32 [sequences, hidden]  if the model has a pooler
   cu_seqlens         I64 [sequences + 1]      sequence i has rows cu_seqlens[i] .. cu_seqlens[i + 1]
+and what the task gives, rows of all sequences one after another:
+  feature-extraction        last_hidden_state F32 [tokens, hidden], and pooler_output F32 [sequences, hidden] where there is a pooler
+  fill-mask                 logits F32 [tokens, vocabulary]
+  token-classification      logits F32 [tokens, labels]
+  replaced-token-detection  logits F32 [tokens, 1]
+  question-answering        start_logits and end_logits F32 [tokens, 1]
+  text-classification       logits F32 [sequences, labels]
+  next-sentence-prediction  logits F32 [sequences, 2]
+  multiple-choice           logits F32 [sequences, 1], each choice a sequence of its own
 It is written beside its destination and renamed when it is whole.
 
 Examples:
@@ -34,7 +41,7 @@ pub struct Forward {
     model: ModelArgs,
 
     /// What the model is run for
-    #[arg(long, value_enum, value_name = "TASK", default_value = "feature-extraction")]
+    #[arg(long, value_name = "TASK", default_value = "feature-extraction", value_parser = task())]
     task: Task,
 
     /// Token ids: a JSON list of lists, or @FILE that holds one
@@ -56,20 +63,19 @@ pub struct Forward {
     output: OutputArgs,
 }
 
-/// What a model is run for, by the reference's name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Task {
-    /// The encoder's own outputs.
-    FeatureExtraction,
+/// A task by its name.
+fn task() -> impl TypedValueParser<Value = Task> {
+    PossibleValuesParser::new(Task::ALL.map(Task::name))
+        .map(|name| Task::ALL.into_iter().find(|task| task.name() == name).unwrap_or_default())
 }
 
 impl Forward {
     /// Runs the command.
     pub fn run(self) -> Result<(), Failure> {
-        let Task::FeatureExtraction = self.task;
         let ids = lists("--input-ids", &self.input_ids)?;
         let type_ids = self.token_type_ids.as_deref().map(|json| lists("--token-type-ids", json)).transpose()?;
-        let mut builder = Encoder::builder().model(self.model.source()).precision(self.run.precision.into());
+        let mut builder =
+            Encoder::builder().model(self.model.source()).task(self.task).precision(self.run.precision.into());
         if let Some(threads) = self.run.threads {
             builder = builder.threads(threads.get());
         }

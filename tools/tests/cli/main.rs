@@ -5,6 +5,8 @@ mod bad_models;
 mod embed;
 mod forward;
 mod look_inside;
+mod pipelines;
+mod quantize;
 mod run;
 mod search;
 mod tiny_model;

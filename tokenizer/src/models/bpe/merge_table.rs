@@ -23,7 +23,7 @@ const MOST_FILTER_WORDS: usize = 1 << 15;
 /// A hash table from pairs of ids to the places of their merges in the list.
 ///
 /// What merging a word asks for comes from all over the table, so its size decides how fast that is: a slot is eight bytes, and most pairs
-/// that don't merge are turned away before.
+/// that don't merge are turned away before. Which ones can't be foreseen, so that no branch depends on it.
 #[derive(Debug)]
 pub(crate) struct MergeTable {
     /// The left id, the right one and the rank, from the upper bits down; 0 where free. At most four fifths are taken.
@@ -37,6 +37,8 @@ pub(crate) struct MergeTable {
     large: HashMap<(u32, u32), u32>,
     /// What merges become, by rank.
     ids: Numbers<u32>,
+    /// The first of these, where the others follow one by one, so that there is no need to look.
+    first_in_order: Option<u32>,
 }
 
 /// Takes merges in their order.
@@ -45,7 +47,12 @@ pub(super) struct MergeTableBuilder {
     filter: Vec<u64>,
     large: HashMap<(u32, u32), u32>,
     ids: Vec<u32>,
+    /// Whether these follow each other.
+    in_order: bool,
 }
+
+/// Slots that are looked at together.
+const TOGETHER: usize = 4;
 
 /// How far the upper bits of a hash, which are a place among so many, a power of two that is not 1, have to go down.
 fn shift(places: usize) -> u32 {
@@ -61,6 +68,7 @@ impl MergeTableBuilder {
             filter: vec![0; words],
             large: HashMap::new(),
             ids: Vec::with_capacity(merges),
+            in_order: true,
         }
     }
 
@@ -70,6 +78,7 @@ impl MergeTableBuilder {
         // The caller counts.
         let rank = self.ids.len() as u32;
         self.ids.push(id);
+        self.in_order &= self.ids[0].checked_add(rank) == Some(id);
         let hash = MergeTable::hash(left, right);
         let word = (hash >> shift(self.filter.len())) as usize;
         self.filter[word] |= MergeTable::bits(hash);
@@ -94,6 +103,7 @@ impl MergeTableBuilder {
             filter_shift: shift(self.filter.len()),
             filter: self.filter.into(),
             large: self.large,
+            first_in_order: self.ids.first().copied().filter(|_| self.in_order),
             ids: self.ids.into(),
         }
     }
@@ -107,18 +117,22 @@ impl MergeTable {
         large.sort_unstable();
         writer.numbers("large", &large);
         writer.numbers("ids", &self.ids);
+        writer.number("in_order", self.first_in_order.is_some().into());
     }
 
     pub(super) fn read(reader: &Reader) -> Result<Self, TokenizerError> {
         let (slots, filter) = (reader.slots("slots")?, reader.slots("filter")?);
         let large: Numbers<[u32; 3]> = reader.numbers("large")?;
+        let ids: Numbers<u32> = reader.numbers("ids")?;
+        let in_order = reader.number("in_order")? != 0;
         Ok(MergeTable {
             shift: shift(slots.len()),
             slots,
             filter_shift: shift(filter.len()),
             filter,
             large: large.iter().map(|&[left, right, rank]| ((left, right), rank)).collect(),
-            ids: reader.numbers("ids")?,
+            first_in_order: ids.first().copied().filter(|_| in_order),
+            ids,
         })
     }
 
@@ -145,15 +159,33 @@ impl MergeTable {
     pub(super) fn rank(&self, left: u32, right: u32) -> u32 {
         let hash = Self::hash(left, right);
         let bits = Self::bits(hash);
-        if self.filter.get((hash >> self.filter_shift) as usize).is_none_or(|word| word & bits != bits) {
-            return NEVER;
-        }
+        let may_merge = self.filter.get((hash >> self.filter_shift) as usize).is_some_and(|word| word & bits == bits);
         if (left | right) >= LIMIT {
-            return self.large_rank(left, right);
+            return if may_merge { self.large_rank(left, right) } else { NEVER };
         }
+        let first = if may_merge { (hash >> self.shift) as usize } else { 0 };
+        let pair = if may_merge { Self::pair(left, right) } else { 0 };
+        let Some(slots) = self.slots.get(first..).and_then(<[u64]>::first_chunk::<TOGETHER>) else {
+            return self.rank_from(first, left, right);
+        };
+        let (mut found, mut is_settled) = (0, !may_merge);
+        for &slot in slots {
+            found |= slot & 0u64.wrapping_sub(u64::from(slot >> BITS == pair));
+            is_settled |= slot == 0;
+        }
+        let rank = found as u32 % LIMIT;
+        if (found == 0 && !is_settled) || rank == LARGE {
+            return self.rank_from(first, left, right);
+        }
+        // All bits of no rank are set.
+        rank | u32::from(found != 0).wrapping_sub(1)
+    }
+
+    /// The rank of a merge that the filter lets pass, slot by slot.
+    #[cold]
+    fn rank_from(&self, first: usize, left: u32, right: u32) -> u32 {
         let slots = &*self.slots;
         let mask = slots.len() - 1;
-        let first = (hash >> self.shift) as usize;
         let pair = Self::pair(left, right);
         // A damaged table may have no free slot.
         for at in first..first + slots.len() {
@@ -177,7 +209,10 @@ impl MergeTable {
     /// What the merge of this rank becomes, which [`rank`](Self::rank) gave.
     #[inline]
     pub(super) fn id(&self, rank: u32) -> u32 {
-        self.ids.get(rank as usize).copied().unwrap_or_default()
+        match self.first_in_order {
+            Some(first) => first.wrapping_add(rank),
+            None => self.ids.get(rank as usize).copied().unwrap_or_default(),
+        }
     }
 }
 

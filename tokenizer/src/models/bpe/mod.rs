@@ -256,6 +256,10 @@ impl Bpe {
         self.unk_token.as_deref()
     }
 
+    pub(crate) fn continuing_subword_prefix(&self) -> &str {
+        &self.continuing_subword_prefix
+    }
+
     /// Whether a word that is a token stays one, whatever merging would give.
     pub(crate) fn ignores_merges(&self) -> bool {
         self.ignore_merges

@@ -1,0 +1,164 @@
+"""tests/goldens/encoders: every architecture with every head, tiny and awkward, and what PyTorch makes of ragged batches."""
+
+import json
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+import transformers
+from transformers import AutoModel
+
+from bert_goldens import write_cases
+from tiny_bert import save
+
+LABELS = ["O", "B-PER", "I-PER", "B-LOC", "I-LOC"]
+
+# The class of each task, after the architecture's own prefix.
+HEADS = {
+    "feature-extraction": "Model",
+    "fill-mask": "ForMaskedLM",
+    "next-sentence-prediction": "ForNextSentencePrediction",
+    "replaced-token-detection": "ForPreTraining",
+    "text-classification": "ForSequenceClassification",
+    "token-classification": "ForTokenClassification",
+    "question-answering": "ForQuestionAnswering",
+    "multiple-choice": "ForMultipleChoice",
+}
+COMMON = ["feature-extraction", "fill-mask", "text-classification", "token-classification", "question-answering",
+          "multiple-choice"]
+
+
+@dataclass
+class Architecture:
+    name: str
+    prefix: str
+    config: dict
+    positions: int
+    types: int = 2
+    tasks: list[str] = field(default_factory=lambda: COMMON)
+    longest: int | None = None
+    note: str = ""
+
+
+def sizes(hidden: int, heads: int, intermediate: int, layers: int, vocab: int, positions: int, types: int, **more) -> dict:
+    return dict(hidden_size=hidden, num_attention_heads=heads, intermediate_size=intermediate, num_hidden_layers=layers,
+                vocab_size=vocab, max_position_embeddings=positions, type_vocab_size=types) | more
+
+
+ARCHITECTURES = [
+    Architecture("bert", "Bert", sizes(18, 3, 23, 2, 43, 31, 2), 31, tasks=COMMON + ["next-sentence-prediction"],
+                 note="head size 6"),
+    Architecture("bert-untied", "Bert", sizes(12, 2, 17, 1, 37, 24, 3, tie_word_embeddings=False, hidden_act="relu",
+                                              layer_norm_eps=1e-3), 24, types=3, tasks=["fill-mask"],
+                 note="a decoder of its own; three types; ReLU in the head"),
+    Architecture("distilbert", "DistilBert", dict(dim=18, n_heads=2, hidden_dim=23, n_layers=2, vocab_size=43,
+                                                  max_position_embeddings=29, tie_weights_=True), 29, types=1,
+                 note="head size 9; no token types"),
+    Architecture("roberta", "Roberta", sizes(20, 4, 27, 2, 41, 33, 1, layer_norm_eps=1e-5, pad_token_id=1), 31, types=1,
+                 note="positions past the padding token, which is among the ids"),
+    Architecture("xlm-roberta", "XLMRoberta", sizes(14, 2, 19, 1, 47, 28, 1, layer_norm_eps=1e-5, pad_token_id=1), 26, types=1),
+    Architecture("camembert", "Camembert", sizes(15, 3, 19, 1, 39, 30, 1, layer_norm_eps=1e-5, pad_token_id=3), 26, types=1,
+                 note="another padding token"),
+    Architecture("albert", "Albert", sizes(18, 3, 25, 4, 43, 27, 2, embedding_size=11, num_hidden_groups=2, inner_group_num=2,
+                                           classifier_dropout_prob=0.0), 27,
+                 note="narrow embeddings; two groups of two layers for four layers"),
+    Architecture("electra", "Electra", sizes(20, 4, 27, 2, 41, 30, 2, embedding_size=13), 30,
+                 tasks=COMMON + ["replaced-token-detection"], note="narrow embeddings"),
+    Architecture("electra-wide", "Electra", sizes(12, 3, 17, 1, 37, 22, 2, embedding_size=12, summary_use_proj=False,
+                                                  summary_activation="tanh"), 22, tasks=["feature-extraction", "multiple-choice"],
+                 note="embeddings as wide as the layers; a summary without projection"),
+    Architecture("mpnet", "MPNet", dict(hidden_size=20, num_attention_heads=4, intermediate_size=27, num_hidden_layers=2,
+                                        vocab_size=41, max_position_embeddings=182, relative_attention_num_buckets=32), 180, types=1,
+                 note="biases for distances, into the bucket of all far ones"),
+]
+
+
+def draw(model: torch.nn.Module, seed: int) -> None:
+    """Weights under which nothing hides; see tiny_bert.py."""
+    rng = np.random.default_rng(seed)
+    for name, parameter in sorted(model.named_parameters()):
+        values = rng.standard_normal(tuple(parameter.shape))
+        if parameter.ndim == 2 and "embedding" not in name and "relative_attention_bias" not in name:
+            gain = 1.3 if any(part in name for part in ("query", "key", "q_lin", "k_lin", ".q.", ".k.")) else 1.0
+            values *= gain / np.sqrt(parameter.shape[1])
+        elif name.endswith("weight") and "norm" in name.lower():
+            values = 1.0 + 0.2 * values
+        elif parameter.ndim == 1:
+            values *= 0.2
+        with torch.no_grad():
+            parameter.copy_(torch.from_numpy(values.astype(np.float32)))
+
+
+def build(architecture: Architecture, task: str, seed: int) -> torch.nn.Module:
+    config_class = getattr(transformers, architecture.prefix + "Config")
+    labels = {"text-classification": ["negative", "neutral", "positive"], "token-classification": LABELS}.get(task)
+    more = dict(id2label=dict(enumerate(labels)), label2id={l: i for i, l in enumerate(labels)}) if labels else {}
+    config = config_class(**architecture.config, **more)
+    config._attn_implementation = "eager"
+    model = getattr(transformers, architecture.prefix + HEADS[task])(config).float().eval()
+    draw(model, seed)
+    model.tie_weights()
+    return model
+
+
+def batches(architecture: Architecture, seed: int) -> list[dict]:
+    rng = np.random.default_rng(seed + 100)
+    vocab = architecture.config["vocab_size"]
+
+    def sequence(length: int, typed: bool) -> dict:
+        ids = rng.integers(0, vocab, length).tolist()
+        return {"ids": ids} | ({"type_ids": rng.integers(0, architecture.types, length).tolist()} if typed else {})
+
+    longest = architecture.longest or architecture.positions
+    cases = [{"name": "ragged", "sequences": [sequence(n, False) for n in (1, 7, 3, longest, 17, 2)]}]
+    if architecture.types > 1:
+        cases.append({"name": "typed", "sequences": [sequence(n, True) for n in (5, 13)]})
+    return cases
+
+
+def run(model: torch.nn.Module, task: str, sequence: dict) -> dict[str, torch.Tensor]:
+    ids = torch.tensor([sequence["ids"]])
+    inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+    if "type_ids" in sequence:
+        inputs["token_type_ids"] = torch.tensor([sequence["type_ids"]])
+    if task == "multiple-choice":
+        inputs = {name: value.unsqueeze(0) for name, value in inputs.items()}
+    with torch.inference_mode():
+        out = model(**inputs)
+    names = {"feature-extraction": ["last_hidden_state", "pooler_output"], "question-answering": ["start_logits", "end_logits"]}
+    found = {name: out[name][0] for name in names.get(task, ["logits"]) if name in out and out[name] is not None}
+    if task in ("question-answering", "replaced-token-detection"):
+        found = {name: value.unsqueeze(-1) for name, value in found.items()}
+    # One row a sequence, or one a token.
+    return {name: value if value.ndim == 2 else value.unsqueeze(0) for name, value in found.items()}
+
+
+def write(out: Path) -> None:
+    for number, architecture in enumerate(ARCHITECTURES):
+        folder = out / "encoders" / architecture.name
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        architecture.config.pop("tie_weights_", None)
+        cases = batches(architecture, number)
+        write_cases(folder / "cases.json", {"note": architecture.note, "batches": cases})
+        for place, task in enumerate(architecture.tasks):
+            model = build(architecture, task, 1000 * number + place)
+            model.save_pretrained(folder / task)
+            (folder / task / "generation_config.json").unlink(missing_ok=True)
+            loaded = type(model).from_pretrained(folder / task, attn_implementation="eager", dtype=torch.float32).eval()
+            expected, spread = {}, {}
+            for case in cases:
+                rows = [run(loaded, task, sequence) for sequence in case["sequences"]]
+                for mine, again in zip(rows, (run(model, task, sequence) for sequence in case["sequences"])):
+                    if any(not torch.equal(mine[name], again[name]) for name in mine):
+                        raise SystemExit(f"{folder / task}: transformers reads other weights than were written")
+                for name in rows[0]:
+                    value = torch.cat([row[name] for row in rows]).contiguous()
+                    expected[f"{case['name']}.{name}"] = value
+                    spread[name] = float(value.std())
+            save(folder / task / "cases.safetensors", expected)
+            for file in (folder / task).iterdir():
+                file.chmod(0o644)
+            print(architecture.name, task, ", ".join(f"{name} std {value:.2f}" for name, value in spread.items()))
