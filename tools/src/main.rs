@@ -15,8 +15,8 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use commands::{
-    decode::Decode, embed::Embed, forward::Forward, hwbench::HwBench, inspect::Inspect, profile::Profile,
-    search::Search, similarity::Similarity, tokenize::Tokenize,
+    compile_tokenizer::CompileTokenizer, decode::Decode, embed::Embed, forward::Forward, hwbench::HwBench,
+    inspect::Inspect, profile::Profile, search::Search, similarity::Similarity, tokenize::Tokenize,
 };
 
 const AFTER_HELP: &str = "\
@@ -46,6 +46,7 @@ enum Command {
     Search(Search),
     Tokenize(Tokenize),
     Decode(Decode),
+    CompileTokenizer(CompileTokenizer),
     Forward(Forward),
     Inspect(Inspect),
     Profile(Profile),
@@ -60,6 +61,7 @@ fn main() -> ExitCode {
         Command::Search(command) => command.run(),
         Command::Tokenize(command) => command.run(),
         Command::Decode(command) => command.run(),
+        Command::CompileTokenizer(command) => command.run(),
         Command::Forward(command) => command.run(),
         Command::Inspect(command) => command.run(),
         Command::Profile(command) => command.run(),

@@ -9,11 +9,13 @@ mod error;
 mod header;
 #[allow(unsafe_code)]
 mod map;
+mod mapped;
 mod resolve;
 
 pub(crate) use convert::Storage;
 pub use dtype::Dtype;
 pub use error::{TensorProblem, WeightsError};
+pub use mapped::MappedFile;
 pub(crate) use resolve::{Resolved, Resolver, Source};
 
 use std::{collections::BTreeMap, ops::Range, path::Path};

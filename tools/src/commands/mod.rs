@@ -1,5 +1,6 @@
 //! One file per command.
 
+pub mod compile_tokenizer;
 pub mod decode;
 pub mod embed;
 pub mod forward;
