@@ -426,9 +426,9 @@ mod tests {
         let token = |number: u32| AddedToken {
             content: format!("<unused{number}>"),
             id: 5 + number,
-            special: number % 2 == 0,
+            special: number.is_multiple_of(2),
             single_word: false,
-            lstrip: number % 3 == 0,
+            lstrip: number.is_multiple_of(3),
             rstrip: false,
             normalized: false,
         };
