@@ -6,12 +6,12 @@
 
 use std::collections::VecDeque;
 
-/// One node: 24 bits of base, 8 bits of label, and the value of the key that ends here.
-#[derive(Clone, Copy, Debug)]
-struct Unit {
-    base_and_label: u32,
-    value: u32,
-}
+use crate::TokenizerError;
+use crate::compiled::{Reader, Writer};
+use crate::numbers::Numbers;
+
+/// One node: 24 bits of base and 8 bits of label, then the value of the key that ends here.
+type Unit = [u32; 2];
 
 /// No key ends here.
 pub(crate) const NO_VALUE: u32 = u32::MAX;
@@ -34,7 +34,7 @@ const MAX_REFUSALS: u32 = 64;
 /// A trie of byte strings with a value each.
 #[derive(Debug)]
 pub(crate) struct DoubleArray {
-    units: Vec<Unit>,
+    units: Numbers<Unit>,
 }
 
 /// Why a trie can't be.
@@ -56,18 +56,18 @@ impl DoubleArray {
         let sorted = SortedKeys::new(keys)?;
         let mut builder = Builder::new(sorted.nodes());
         builder.insert(&sorted)?;
-        Ok(DoubleArray { units: builder.finish() })
+        Ok(DoubleArray { units: builder.finish().into() })
     }
 
     /// Where a walk begins.
     #[inline]
     pub(crate) fn root(&self) -> Cursor<'_> {
-        Cursor { units: &self.units, base: self.units.first().map_or(0, Unit::base), value: NO_VALUE }
+        Cursor { units: &self.units, base: self.root_base(), value: NO_VALUE }
     }
 
     /// The base of the root.
     pub(crate) fn root_base(&self) -> u32 {
-        self.units.first().map_or(0, Unit::base)
+        self.units.first().map_or(0, base_of)
     }
 
     /// Whether `byte` leads to a child from a node with this base; and if so, the child's base and its value
@@ -75,9 +75,17 @@ impl DoubleArray {
     #[inline]
     pub(crate) fn child_unless(&self, base: u32, byte: u8) -> (bool, u32, u32) {
         match self.units.get((base ^ u32::from(byte)) as usize) {
-            Some(unit) => (unit.label() == byte, unit.base(), unit.value),
+            Some(unit) => (label_of(unit) == byte, base_of(unit), unit[1]),
             None => (false, 0, NO_VALUE),
         }
+    }
+
+    pub(crate) fn write(&self, name: &str, writer: &mut Writer) {
+        writer.numbers(name, &self.units);
+    }
+
+    pub(crate) fn read(name: &str, reader: &Reader) -> Result<Self, TokenizerError> {
+        Ok(DoubleArray { units: reader.numbers(name)? })
     }
 
     /// The value of exactly this key.
@@ -86,21 +94,19 @@ impl DoubleArray {
     }
 }
 
-impl Unit {
-    #[inline]
-    fn new(base: u32, label: u8, value: u32) -> Self {
-        Unit { base_and_label: base << 8 | u32::from(label), value }
-    }
+#[inline]
+fn pack(base: u32, label: u8, value: u32) -> Unit {
+    [base << 8 | u32::from(label), value]
+}
 
-    #[inline]
-    fn base(&self) -> u32 {
-        self.base_and_label >> 8
-    }
+#[inline]
+fn base_of(unit: &Unit) -> u32 {
+    unit[0] >> 8
+}
 
-    #[inline]
-    fn label(&self) -> u8 {
-        self.base_and_label as u8
-    }
+#[inline]
+fn label_of(unit: &Unit) -> u8 {
+    unit[0] as u8
 }
 
 /// A node of the trie.
@@ -116,7 +122,7 @@ impl Cursor<'_> {
     #[inline]
     pub(crate) fn step(self, byte: u8) -> Option<Self> {
         let unit = self.units.get((self.base ^ u32::from(byte)) as usize)?;
-        (unit.label() == byte).then_some(Cursor { base: unit.base(), value: unit.value, ..self })
+        (label_of(unit) == byte).then_some(Cursor { base: base_of(unit), value: unit[1], ..self })
     }
 
     /// The value of the key that ends here, if one does.
@@ -345,7 +351,7 @@ impl Builder {
     /// Begins with the block of the root, which takes nothing else.
     fn new(nodes: usize) -> Self {
         let mut units = Vec::with_capacity(nodes.min(MAX_UNITS).saturating_add(2 * BLOCK));
-        units.extend((0..=u8::MAX).map(|at| Unit::new(0, !at, NO_VALUE)));
+        units.extend((0..=u8::MAX).map(|at| pack(0, !at, NO_VALUE)));
         Builder { units, blocks: vec![Block::default()], open: VecDeque::new() }
     }
 
@@ -363,7 +369,7 @@ impl Builder {
             }
             let Some(first) = keys.order[start as usize..end as usize].first() else {
                 let unit = &mut self.units[unit as usize];
-                *unit = Unit::new(0, unit.label(), value);
+                *unit = pack(0, label_of(unit), value);
                 continue;
             };
             labels.clear();
@@ -377,12 +383,12 @@ impl Builder {
             starts.push(end);
             let base = self.place(&labels)?;
             let unit = &mut self.units[unit as usize];
-            *unit = Unit::new(base, unit.label(), value);
+            *unit = pack(base, label_of(unit), value);
             let block = &mut self.blocks[base as usize / BLOCK];
             for (&label, between) in labels.iter().zip(starts.windows(2)).rev() {
                 let unit = base ^ u32::from(label);
                 block.units.insert(unit as u8);
-                self.units[unit as usize] = Unit::new(0, label, NO_VALUE);
+                self.units[unit as usize] = pack(0, label, NO_VALUE);
                 nodes.push(Node { unit, start: between[0], end: between[1], depth: depth + 1 });
             }
         }
@@ -412,7 +418,7 @@ impl Builder {
         if block * BLOCK >= MAX_UNITS {
             return Err(DoubleArrayFault::TooLarge);
         }
-        self.units.resize((block + 1) * BLOCK, Unit::new(0, 0, NO_VALUE));
+        self.units.resize((block + 1) * BLOCK, pack(0, 0, NO_VALUE));
         let mut state = Block::default();
         state.bases.insert(0);
         self.blocks.push(state);
@@ -428,7 +434,7 @@ impl Builder {
                 continue;
             };
             for at in block.units.complement().iter() {
-                units[usize::from(at)] = Unit::new(0, at ^ free_base, NO_VALUE);
+                units[usize::from(at)] = pack(0, at ^ free_base, NO_VALUE);
             }
         }
         self.units

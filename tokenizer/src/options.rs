@@ -1,5 +1,7 @@
 //! What a caller may ask of an encoding or a decoding.
 
+use serde::{Deserialize, Serialize};
+
 /// What [`Tokenizer::encode`](crate::Tokenizer::encode) shall do beside finding tokens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EncodeOptions {
@@ -32,7 +34,7 @@ impl Default for EncodeOptions {
 /// assert_eq!(windows[0].tokens(&tokenizer), ["[CLS]", "world", "!", "[SEP]"]);
 /// # Ok::<(), loquat_tokenizer::TokenizerError>(())
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Truncation {
     /// The most tokens of an encoding, special tokens included.
     pub max_length: usize,
@@ -61,7 +63,7 @@ impl Truncation {
 }
 
 /// Which sequence of a pair loses tokens.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum TruncationStrategy {
     /// The longer one, then both.
     #[default]
@@ -87,7 +89,7 @@ impl TruncationStrategy {
 }
 
 /// An end of a text or of an encoding.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Side {
     /// The beginning.
     Left,
@@ -110,7 +112,7 @@ pub enum Side {
 /// assert_eq!(encoding.attention_mask, [1, 1, 1, 0, 0, 0]);
 /// # Ok::<(), loquat_tokenizer::TokenizerError>(())
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Padding {
     /// The length to fill up to.
     pub length: PaddingLength,
@@ -141,7 +143,7 @@ impl Default for Padding {
 }
 
 /// The length that padding fills up to.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum PaddingLength {
     /// That of the longest encoding of the batch.
     #[default]

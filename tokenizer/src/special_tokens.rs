@@ -2,8 +2,10 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 /// A token with its id.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SpecialToken {
     /// Its text.
     pub content: String,
@@ -29,7 +31,7 @@ impl fmt::Display for SpecialToken {
 /// assert_eq!(mask, Some(4));
 /// # Ok::<(), loquat_tokenizer::TokenizerError>(())
 /// ```
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct SpecialTokens {
     /// Begins a text.

@@ -2,6 +2,8 @@
 //!
 //! `tools/reference/bpe_goldens.py` writes the golden file.
 
+mod support;
+
 use std::path::{Path, PathBuf};
 
 use loquat_tokenizer::{DecodeOptions, EncodeOptions, Tokenizer, TokenizerError};
@@ -56,10 +58,13 @@ fn every_golden_line_is_equal() {
     let (mut lines, mut failures) = (0, Vec::new());
     for (file, cases) in tokenizers() {
         let tokenizer = load(&file).unwrap_or_else(|error| panic!("{error}"));
+        let compiled = support::compiled(&tokenizer);
         for case in &cases {
             lines += 1;
-            if let Err(found) = check(&tokenizer, case) {
-                failures.push(format!("{}\n  golden {case}\n  {found}", file["pre_tokenizer"]));
+            for (form, tokenizer) in [("as read", &tokenizer), ("compiled", &compiled)] {
+                if let Err(found) = check(tokenizer, case) {
+                    failures.push(format!("{form} {}\n  golden {case}\n  {found}", file["pre_tokenizer"]));
+                }
             }
         }
     }

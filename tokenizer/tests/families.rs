@@ -12,14 +12,20 @@ use support::Folder;
 
 fn ids(tokenizer: &Tokenizer, text: &str) -> Vec<u32> {
     let encoding = tokenizer.encode(text, None, &EncodeOptions::default()).expect("an encoding");
-    let mut ids = Vec::new();
-    tokenizer.encode_ids(text, None, &mut ids).expect("ids");
-    assert_eq!(ids, encoding.ids);
-    ids
+    for tokenizer in [tokenizer, &support::compiled(tokenizer)] {
+        let mut ids = Vec::new();
+        tokenizer.encode_ids(text, None, &mut ids).expect("ids");
+        assert_eq!(ids, encoding.ids);
+        assert_eq!(tokenizer.encode(text, None, &EncodeOptions::default()).expect("an encoding"), encoding);
+    }
+    encoding.ids
 }
 
 fn tokens(tokenizer: &Tokenizer, text: &str) -> Vec<String> {
     let encoding = tokenizer.encode(text, None, &EncodeOptions::default()).expect("an encoding");
+    let compiled = support::compiled(tokenizer);
+    assert_eq!(compiled.encode(text, None, &EncodeOptions::default()).expect("an encoding"), encoding);
+    assert_eq!(encoding.tokens(&compiled), encoding.tokens(tokenizer));
     encoding.tokens(tokenizer)
 }
 

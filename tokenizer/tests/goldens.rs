@@ -3,6 +3,8 @@
 //! `tools/reference/tokenizer_goldens.py` and `sentencepiece_goldens.py` write the files; the first writes a longer one when asked
 //! to, and `LOQUAT_TOKENIZER_GOLDENS` names another file to compare with.
 
+mod support;
+
 use std::path::{Path, PathBuf};
 
 use loquat_tokenizer::{
@@ -10,6 +12,7 @@ use loquat_tokenizer::{
     TruncationStrategy,
 };
 use serde_json::{Value, json};
+use support::compiled;
 
 fn repository() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
@@ -193,34 +196,39 @@ fn every_golden_line_is_equal() {
     }
 }
 
+/// The tokenizer as it was read, and by way of its compiled form.
+fn both(tokenizer: Tokenizer) -> Vec<(&'static str, Tokenizer)> {
+    let compiled = compiled(&tokenizer);
+    vec![("as read", tokenizer), ("compiled", compiled)]
+}
+
 fn every_line_is_equal(file: &Path) {
     let base = base_tokenizer();
     let golden = std::fs::read_to_string(file).expect("the golden file");
-    let mut tokenizer = None;
+    let mut tokenizers = Vec::new();
     let mut patch = Value::Null;
     let (mut cases, mut failures) = (0, Vec::new());
     for (number, line) in (1..).zip(golden.lines()) {
         let case: Value = serde_json::from_str(line).expect("a JSON line");
         if let Some(new) = case.get("tokenizer") {
-            tokenizer = Some(patched(&base, new));
+            tokenizers = both(patched(&base, new));
             patch = new.clone();
             continue;
         }
         if case.get("sentencepiece").is_some() {
-            tokenizer = Some(from_sentencepiece_folder(&case));
+            tokenizers = both(from_sentencepiece_folder(&case));
             patch = case;
             continue;
         }
-        let Some(tokenizer) = &tokenizer else {
-            continue;
-        };
         cases += case["texts"].as_array().map_or(1, Vec::len);
-        let result = match case.get("decode") {
-            Some(_) => check_decoding(tokenizer, &case),
-            None => check_encodings(tokenizer, &case),
-        };
-        if let Err(found) = result {
-            failures.push(format!("line {number}, tokenizer {patch:.300}\n  golden {line}\n  {found}"));
+        for (form, tokenizer) in &tokenizers {
+            let result = match case.get("decode") {
+                Some(_) => check_decoding(tokenizer, &case),
+                None => check_encodings(tokenizer, &case),
+            };
+            if let Err(found) = result {
+                failures.push(format!("line {number}, tokenizer {form} {patch:.300}\n  golden {line}\n  {found}"));
+            }
         }
     }
     let file = file.display();

@@ -15,9 +15,10 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use commands::{
-    classify::Classify, decode::Decode, embed::Embed, fill_mask::FillMask, forward::Forward, hwbench::HwBench,
-    inspect::Inspect, keywords::Keywords, ner::Ner, pos::Pos, profile::Profile, qa::Qa, quantize::Quantize,
-    rerank::Rerank, search::Search, similarity::Similarity, tokenize::Tokenize, zero_shot::ZeroShot,
+    classify::Classify, compile_tokenizer::CompileTokenizer, decode::Decode, embed::Embed, fill_mask::FillMask,
+    forward::Forward, hwbench::HwBench, inspect::Inspect, keywords::Keywords, ner::Ner, pos::Pos, profile::Profile,
+    qa::Qa, quantize::Quantize, rerank::Rerank, search::Search, similarity::Similarity, tokenize::Tokenize,
+    zero_shot::ZeroShot,
 };
 
 const AFTER_HELP: &str = "\
@@ -57,6 +58,7 @@ enum Command {
     Keywords(Keywords),
     Tokenize(Tokenize),
     Decode(Decode),
+    CompileTokenizer(CompileTokenizer),
     Forward(Forward),
     Inspect(Inspect),
     Profile(Profile),
@@ -80,6 +82,7 @@ fn main() -> ExitCode {
         Command::Keywords(command) => command.run(),
         Command::Tokenize(command) => command.run(),
         Command::Decode(command) => command.run(),
+        Command::CompileTokenizer(command) => command.run(),
         Command::Forward(command) => command.run(),
         Command::Inspect(command) => command.run(),
         Command::Profile(command) => command.run(),

@@ -10,7 +10,7 @@ use crate::{failure::Failure, item::Place};
 /// Which model.
 #[derive(Clone, Debug, Args)]
 pub struct ModelArgs {
-    /// Model folder [default: the embedded all-MiniLM-L6-v2]
+    /// Model folder, or a tokenizer's file where only that is needed [default: the embedded all-MiniLM-L6-v2]
     #[arg(long, value_name = "DIR")]
     pub model: Option<PathBuf>,
 }

@@ -1,14 +1,14 @@
 //! From a model's files to something that runs. Tokenizer and weights load at the same time, since both take a while.
 
-use std::{num::NonZeroUsize, sync::Arc};
+use std::{num::NonZeroUsize, path::Path, sync::Arc};
 
 use loquat_models::{Labels, Model, ModelError, Source, Task};
 use loquat_runtime::{
     Options, Precision, Session,
     graph::{Graph, GraphBuilder},
-    weights::{Quantization, Weights},
+    weights::{MappedFile, Quantization, Weights},
 };
-use loquat_tokenizer::Tokenizer;
+use loquat_tokenizer::{Tokenizer, TokenizerError};
 
 use super::{
     ModelSource,
@@ -207,9 +207,29 @@ fn weights(files: &ModelFiles, folder: &str) -> Result<Weights, Error> {
     }
 }
 
+/// The compiled tokenizer of a folder that has no other.
+const COMPILED: &str = "tokenizer.loqtok";
+
+/// A tokenizer of one file, which is mapped where it is a compiled one.
+fn tokenizer_file(path: &Path) -> Result<Tokenizer, Error> {
+    let name = path.display().to_string();
+    match MappedFile::open(path) {
+        Ok(file) if Tokenizer::is_compiled(file.as_ref()) => Ok(Tokenizer::from_compiled(&name, Arc::new(file))?),
+        Ok(_) => Ok(Tokenizer::from_file(path)?),
+        Err(source) => Err(Error::Read { path: name, source }),
+    }
+}
+
 fn tokenizer(files: &ModelFiles, folder: &str) -> Result<Tokenizer, Error> {
     match files {
-        ModelFiles::Folder(root) => Ok(Tokenizer::from_folder(&root.join(folder))?),
+        ModelFiles::Folder(root) => {
+            let folder = root.join(folder);
+            let compiled = folder.join(COMPILED);
+            match Tokenizer::from_folder(&folder) {
+                Err(TokenizerError::NoTokenizer { .. }) if compiled.is_file() => tokenizer_file(&compiled),
+                tokenizer => Ok(tokenizer?),
+            }
+        }
         ModelFiles::Embedded { files: embedded, .. } => {
             let path = join(folder, "tokenizer.json");
             match embedded.iter().find(|(name, _)| *name == path) {
@@ -221,6 +241,11 @@ fn tokenizer(files: &ModelFiles, folder: &str) -> Result<Tokenizer, Error> {
 }
 
 /// The tokenizer of a model, without the model.
+///
+/// A model is a folder, whose `tokenizer.json` or older files are read, or one such file: a `tokenizer.json`, `vocab.txt`, SentencePiece
+/// model, or a compiled tokenizer, which is [mapped](Tokenizer::from_compiled) rather than read and must not be changed while it is in
+/// use. In a folder, the compiled `tokenizer.loqtok` is taken only where none of the others is, so that it never stands for files that
+/// have changed since.
 ///
 /// ```
 /// # #[cfg(feature = "embedded-model")] {
@@ -234,7 +259,13 @@ fn tokenizer(files: &ModelFiles, folder: &str) -> Result<Tokenizer, Error> {
 /// # Errors
 /// If the model can't be found, or its tokenizer can't be read.
 pub fn load_tokenizer(source: impl Into<ModelSource>) -> Result<Tokenizer, Error> {
-    let files = resolve(&source.into())?;
+    let source = source.into();
+    if let ModelSource::Folder(path) = &source
+        && path.is_file()
+    {
+        return tokenizer_file(path);
+    }
+    let files = resolve(&source)?;
     // A folder of tokenizer files alone has no modules.json, and needs none.
     let modules = Modules::read(&files)?;
     tokenizer(&files, &modules.transformer)

@@ -9,6 +9,7 @@ mod error;
 mod header;
 #[allow(unsafe_code)]
 mod map;
+mod mapped;
 mod quantization;
 mod resolve;
 mod scales;
@@ -20,6 +21,7 @@ pub(crate) use convert::Storage;
 use convert::{RowScales, convert_row};
 pub use dtype::Dtype;
 pub use error::{TensorProblem, WeightsError};
+pub use mapped::MappedFile;
 pub use quantization::Quantization;
 pub(crate) use resolve::{Resolved, Resolver, Source, unquantized};
 pub(crate) use scales::Scales;

@@ -1,9 +1,11 @@
 //! The decoder of GPT's tokenizer: the mark at the end of a word becomes a space.
 
+use serde::{Deserialize, Serialize};
+
 use super::pieces::Pieces;
 
 /// `BPEDecoder` of `tokenizer.json`.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct BpeDecoder {
     pub(crate) suffix: String,
 }

@@ -1,10 +1,12 @@
 //! The decoder of speech models: repeated tokens are one, padding is none.
 
+use serde::{Deserialize, Serialize};
+
 use super::pieces::Pieces;
 use super::wordpiece;
 
 /// `CTC` of `tokenizer.json`.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Ctc {
     pub(crate) pad_token: String,
     pub(crate) word_delimiter_token: String,

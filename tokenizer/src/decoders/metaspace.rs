@@ -1,9 +1,11 @@
 //! Visible spaces back to plain ones.
 
+use serde::{Deserialize, Serialize};
+
 use super::pieces::Pieces;
 
 /// `Metaspace` decoder of `tokenizer.json`.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct MetaspaceDecoder {
     pub(crate) replacement: char,
     /// Whether encoding puts a replacement character before the text, which decoding takes off the first token.

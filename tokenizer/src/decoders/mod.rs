@@ -18,12 +18,13 @@ pub(crate) use strip::StripDecoder;
 pub(crate) use wordpiece::WordPieceDecoder;
 
 use pieces::Pieces;
+use serde::{Deserialize, Serialize};
 
 use crate::TokenizerError;
 use crate::normalizers::Replace;
 
 /// A decoder, compiled. Each variant has the name it has in `tokenizer.json`.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Decoder {
     /// No decoder: tokens joined by spaces.
     Spaces,

@@ -1,9 +1,11 @@
 //! A character off the ends of each token.
 
+use serde::{Deserialize, Serialize};
+
 use super::pieces::Pieces;
 
 /// `Strip` decoder of `tokenizer.json`.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct StripDecoder {
     pub(crate) content: char,
     /// At most so many off the beginning.

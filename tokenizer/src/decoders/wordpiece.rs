@@ -1,9 +1,11 @@
 //! The decoder of WordPiece: continuations joined to what they continue, everything else set apart by spaces.
 
+use serde::{Deserialize, Serialize};
+
 use super::pieces::Pieces;
 
 /// `WordPiece` decoder of `tokenizer.json`.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct WordPieceDecoder {
     pub(crate) prefix: String,
     pub(crate) cleanup: bool,

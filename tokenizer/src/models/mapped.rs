@@ -3,6 +3,8 @@
 use super::vocabulary::Vocabulary;
 use super::{Bpe, BpeScratch, TokenSink, Unigram, UnigramScratch};
 use crate::TokenizerError;
+use crate::compiled::{Reader, Writer};
+use crate::numbers::Numbers;
 
 /// What cuts words into pieces.
 #[derive(Debug)]
@@ -16,7 +18,7 @@ pub(crate) enum Pieces {
 pub(crate) struct Mapped {
     pieces: Pieces,
     /// The id of each piece, by its place in the model.
-    ids: Vec<u32>,
+    ids: Numbers<u32>,
     vocabulary: Vocabulary,
     unk_id: u32,
 }
@@ -35,7 +37,30 @@ impl Mapped {
                 *id = vocabulary.token_to_id(own.text_of(entry)).unwrap_or(unk_id);
             }
         }
-        Mapped { pieces, ids, vocabulary, unk_id }
+        Mapped { pieces, ids: ids.into(), vocabulary, unk_id }
+    }
+
+    pub(crate) fn write(&self, writer: &mut Writer) {
+        writer.within("vocabulary", |writer| self.vocabulary.write(writer));
+        match &self.pieces {
+            Pieces::Bpe(model) => writer.within("bpe", |writer| model.write(writer)),
+            Pieces::Unigram(model) => writer.within("unigram", |writer| model.write(writer)),
+        }
+        writer.numbers("ids", &self.ids);
+        writer.number("unk_id", self.unk_id.into());
+    }
+
+    pub(crate) fn read(reader: &Reader) -> Result<Self, TokenizerError> {
+        let unk_id = reader.number("unk_id")?;
+        Ok(Mapped {
+            pieces: match reader.has("bpe.settings") {
+                true => Pieces::Bpe(Bpe::read(&reader.within("bpe"))?),
+                false => Pieces::Unigram(Unigram::read(&reader.within("unigram"))?),
+            },
+            ids: reader.numbers("ids")?,
+            vocabulary: Vocabulary::read(&reader.within("vocabulary"))?,
+            unk_id: unk_id.try_into().map_err(|_| reader.invalid("unk_id", "32 bits", unk_id.to_string()))?,
+        })
     }
 
     pub(crate) fn vocabulary(&self) -> &Vocabulary {

@@ -15,6 +15,7 @@ pub(crate) use wordlevel::WordLevel;
 pub(crate) use wordpiece::{WordPiece, WordPieceParts};
 
 use crate::TokenizerError;
+use crate::compiled::{Reader, Writer};
 
 /// Where a model puts the tokens of a word.
 pub(crate) trait TokenSink {
@@ -72,6 +73,26 @@ impl Model {
                 Ok(())
             }
         }
+    }
+
+    pub(crate) fn write(&self, writer: &mut Writer) {
+        match self {
+            Model::Bpe(model) => writer.within("bpe", |writer| model.write(writer)),
+            Model::Mapped(model) => writer.within("mapped", |writer| model.write(writer)),
+            Model::Unigram(model) => writer.within("unigram", |writer| model.write(writer)),
+            Model::WordLevel(model) => writer.within("wordlevel", |writer| model.write(writer)),
+            Model::WordPiece(model) => writer.within("wordpiece", |writer| model.write(writer)),
+        }
+    }
+
+    pub(crate) fn read(reader: &Reader) -> Result<Self, TokenizerError> {
+        Ok(match reader {
+            _ if reader.has("bpe.settings") => Model::Bpe(Bpe::read(&reader.within("bpe"))?),
+            _ if reader.has("mapped.ids") => Model::Mapped(Box::new(Mapped::read(&reader.within("mapped"))?)),
+            _ if reader.has("unigram.settings") => Model::Unigram(Unigram::read(&reader.within("unigram"))?),
+            _ if reader.has("wordlevel.unk_token") => Model::WordLevel(WordLevel::read(&reader.within("wordlevel"))?),
+            _ => Model::WordPiece(WordPiece::read(&reader.within("wordpiece"))?),
+        })
     }
 
     /// The vocabulary, without the added tokens.

@@ -3,7 +3,9 @@
 use super::TokenSink;
 use super::vocabulary::Vocabulary;
 use crate::TokenizerError;
+use crate::compiled::{Reader, Writer};
 use crate::double_array::{DoubleArray, DoubleArrayFault, NO_VALUE};
+use crate::numbers::Numbers;
 
 /// A character that no piece covers costs so much more than the least likely piece.
 const UNK_PENALTY: f64 = 10.0;
@@ -12,6 +14,8 @@ const UNK_PENALTY: f64 = 10.0;
 pub(crate) struct UnigramParts {
     /// The id of a piece is its place.
     pub(crate) vocabulary: Vocabulary,
+    /// From the pieces that aren't empty to their ids; it is made where it isn't given.
+    pub(crate) trie: Option<DoubleArray>,
     /// A score for each piece.
     pub(crate) scores: Vec<f64>,
     pub(crate) unk_id: Option<u32>,
@@ -32,7 +36,7 @@ pub(crate) enum UnigramFault {
 pub(crate) struct Unigram {
     vocabulary: Vocabulary,
     /// Of each piece, and, at last, of none.
-    scores: Vec<f64>,
+    scores: Numbers<f64>,
     trie: DoubleArray,
     unk_id: Option<u32>,
     unk_score: f64,
@@ -98,24 +102,58 @@ impl Scratch {
     }
 }
 
+/// The tokens of bytes.
+fn byte_ids(vocabulary: &Vocabulary) -> Box<[Option<u32>; 256]> {
+    Box::new(std::array::from_fn(|byte| vocabulary.token_to_id(&format!("<0x{byte:02X}>"))))
+}
+
 impl Unigram {
     pub(crate) fn new(parts: UnigramParts) -> Result<Self, UnigramFault> {
-        let UnigramParts { vocabulary, mut scores, unk_id, byte_fallback } = parts;
+        let UnigramParts { vocabulary, trie, mut scores, unk_id, byte_fallback } = parts;
         let pieces = vocabulary.len();
         if unk_id.is_some_and(|id| id as usize >= pieces) {
             return Err(UnigramFault::UnkId { pieces });
         }
-        let keys: Vec<(&[u8], u32)> = vocabulary
-            .entries()
-            .map(|entry| (vocabulary.bytes_of(entry), vocabulary.id_of(entry)))
-            .filter(|(piece, _)| !piece.is_empty())
-            .collect();
-        let trie = DoubleArray::build(&keys).map_err(UnigramFault::Trie)?;
+        let made = || {
+            let entries = vocabulary.entries();
+            let keys = entries.map(|entry| (vocabulary.bytes_of(entry), vocabulary.id_of(entry)));
+            let keys: Vec<(&[u8], u32)> = keys.filter(|(piece, _)| !piece.is_empty()).collect();
+            DoubleArray::build(&keys).map_err(UnigramFault::Trie)
+        };
+        let trie = trie.map_or_else(made, Ok)?;
         let least = scores.iter().copied().fold(f64::INFINITY, f64::min);
-        let byte_ids = byte_fallback
-            .then(|| Box::new(std::array::from_fn(|byte| vocabulary.token_to_id(&format!("<0x{byte:02X}>")))));
+        let byte_ids = byte_fallback.then(|| byte_ids(&vocabulary));
         scores.push(f64::NAN);
-        Ok(Unigram { trie, unk_score: least - UNK_PENALTY, unk_id, byte_ids, scores, vocabulary })
+        Ok(Unigram { trie, unk_score: least - UNK_PENALTY, unk_id, byte_ids, scores: scores.into(), vocabulary })
+    }
+
+    pub(crate) fn write(&self, writer: &mut Writer) {
+        writer.within("vocabulary", |writer| self.vocabulary.write(writer));
+        writer.numbers("scores", &self.scores);
+        self.trie.write("trie", writer);
+        writer.json("settings", &(self.unk_id, self.byte_ids.is_some()));
+        writer.numbers("unk_score", &[self.unk_score]);
+    }
+
+    pub(crate) fn read(reader: &Reader) -> Result<Self, TokenizerError> {
+        let vocabulary = Vocabulary::read(&reader.within("vocabulary"))?;
+        let (unk_id, byte_fallback): (Option<u32>, bool) = reader.json("settings")?;
+        if unk_id.is_some_and(|id| id as usize >= vocabulary.len()) {
+            let expected = format!("an unk_id less than {}", vocabulary.len());
+            return Err(reader.invalid("settings", expected, format!("{unk_id:?}")));
+        }
+        let scores: Numbers<f64> = reader.numbers("scores")?;
+        if scores.is_empty() {
+            return Err(reader.invalid("scores", "one number at least", "none"));
+        }
+        Ok(Unigram {
+            scores,
+            trie: DoubleArray::read("trie", reader)?,
+            unk_id,
+            unk_score: reader.exactly("unk_score", 1)?.first().copied().unwrap_or_default(),
+            byte_ids: byte_fallback.then(|| byte_ids(&vocabulary)),
+            vocabulary,
+        })
     }
 
     pub(crate) fn vocabulary(&self) -> &Vocabulary {
@@ -254,6 +292,7 @@ mod tests {
         }
         Unigram::new(UnigramParts {
             vocabulary: builder.build().expect("pieces that differ"),
+            trie: None,
             scores: pieces.iter().map(|&(_, score)| score).collect(),
             unk_id,
             byte_fallback,

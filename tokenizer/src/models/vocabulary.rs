@@ -1,7 +1,12 @@
 //! Tokens and their ids: one string for all tokens, open addressing to find them.
 
 use std::collections::HashMap;
-use std::ops::Range;
+use std::ops::{Deref, Range};
+
+use crate::TokenizerError;
+use crate::compiled::{Reader, Writer};
+use crate::double_array::DoubleArray;
+use crate::numbers::{Numbers, Text};
 
 /// FNV-1a, byte by byte, so that the hashes of all prefixes of a text come in one pass over it.
 #[derive(Clone, Copy)]
@@ -33,42 +38,48 @@ pub(crate) const TOGETHER: usize = 64;
 
 /// A hash table from byte strings, which its owner keeps, to entry numbers.
 #[derive(Debug, Default)]
-pub(crate) struct PieceTable {
-    /// (upper half of the hash, entry); at most half of the slots are taken.
-    slots: Vec<(u32, u32)>,
-    mask: usize,
+pub(crate) struct PieceTable<S = Numbers<[u32; 2]>> {
+    /// Upper half of the hash, and entry; at most half of the slots are taken.
+    slots: S,
 }
 
-impl PieceTable {
-    pub(crate) fn with_capacity(entries: usize) -> Self {
-        let size = (entries.saturating_mul(2)).next_power_of_two().max(2);
-        PieceTable { slots: vec![(0, EMPTY_SLOT); size], mask: size - 1 }
-    }
-
+impl<S: Deref<Target = [[u32; 2]]>> PieceTable<S> {
     /// The entry that hashes to `hash` and that `is_it` accepts.
     #[inline]
     pub(crate) fn find(&self, hash: PrefixHash, is_it: impl Fn(u32) -> bool) -> Option<u32> {
-        let mixed = hash.mixed();
+        let slots = &*self.slots;
+        let mask = slots.len().wrapping_sub(1);
         let tag = (hash.0 >> 32) as u32;
-        let mut at = mixed as usize & self.mask;
-        loop {
-            let (slot_tag, entry) = *self.slots.get(at)?;
+        let mut at = hash.mixed() as usize & mask;
+        // A damaged table may have no free slot.
+        for _ in 0..slots.len() {
+            let [slot_tag, entry] = *slots.get(at)?;
             if entry == EMPTY_SLOT {
                 return None;
             }
             if slot_tag == tag && is_it(entry) {
                 return Some(entry);
             }
-            at = (at + 1) & self.mask;
+            at = (at + 1) & mask;
         }
+        None
     }
 
     /// Has the processor fetch the slots of all these hashes together: in a large table, one after the other would wait for memory. What
     /// is found there may be the entries that are looked for.
     #[inline]
     fn fetch<const N: usize>(&self, hashes: &[PrefixHash; N]) -> [u32; N] {
-        let first = |hash: PrefixHash| self.slots.get(hash.mixed() as usize & self.mask);
-        std::hint::black_box(hashes.map(|hash| first(hash).map_or(EMPTY_SLOT, |&(_, entry)| entry)))
+        let slots = &*self.slots;
+        let mask = slots.len().wrapping_sub(1);
+        let first = |hash: PrefixHash| slots.get(hash.mixed() as usize & mask);
+        std::hint::black_box(hashes.map(|hash| first(hash).map_or(EMPTY_SLOT, |&[_, entry]| entry)))
+    }
+}
+
+impl PieceTable<Vec<[u32; 2]>> {
+    pub(crate) fn with_capacity(entries: usize) -> Self {
+        let size = (entries.saturating_mul(2)).next_power_of_two().max(2);
+        PieceTable { slots: vec![[0, EMPTY_SLOT]; size] }
     }
 
     /// The caller has made sure that no equal entry is in, and made room for this one.
@@ -79,24 +90,57 @@ impl PieceTable {
     /// Inserts an entry, for which the caller has made room; false where `is_it` accepts one that is in.
     #[inline]
     fn insert_unless(&mut self, hash: PrefixHash, entry: u32, is_it: impl Fn(u32) -> bool) -> bool {
+        let mask = self.slots.len() - 1;
         let tag = (hash.0 >> 32) as u32;
-        let mut at = hash.mixed() as usize & self.mask;
-        while self.slots[at].1 != EMPTY_SLOT {
-            if self.slots[at].0 == tag && is_it(self.slots[at].1) {
+        let mut at = hash.mixed() as usize & mask;
+        while self.slots[at][1] != EMPTY_SLOT {
+            if self.slots[at][0] == tag && is_it(self.slots[at][1]) {
                 return false;
             }
-            at = (at + 1) & self.mask;
+            at = (at + 1) & mask;
         }
-        self.slots[at] = (tag, entry);
+        self.slots[at] = [tag, entry];
         true
+    }
+
+    /// The table, complete.
+    pub(crate) fn build(self) -> PieceTable {
+        PieceTable { slots: self.slots.into() }
+    }
+}
+
+impl PieceTable {
+    pub(crate) fn write(&self, name: &str, writer: &mut Writer) {
+        writer.numbers(name, &self.slots);
+    }
+
+    pub(crate) fn read(name: &str, reader: &Reader) -> Result<Self, TokenizerError> {
+        Ok(PieceTable { slots: reader.slots(name)? })
     }
 }
 
 /// One token: where its text ends in the string of all tokens (it starts where the one before ends), and its id.
-#[derive(Clone, Copy, Debug)]
-struct Entry {
-    end: u32,
-    id: u32,
+type Entry = [u32; 2];
+
+/// The texts of tokens.
+#[derive(Clone, Copy)]
+struct Texts<'a> {
+    bytes: &'a [u8],
+    entries: &'a [Entry],
+}
+
+impl<'a> Texts<'a> {
+    #[inline]
+    fn range(&self, entry: u32) -> Range<usize> {
+        let end = |entry: usize| self.entries.get(entry).map_or(0, |&[end, _]| end as usize);
+        let entry = entry as usize;
+        entry.checked_sub(1).map_or(0, end)..end(entry)
+    }
+
+    #[inline]
+    fn of(&self, entry: u32) -> &'a [u8] {
+        self.bytes.get(self.range(entry)).unwrap_or_default()
+    }
 }
 
 /// Collects tokens in the order of the file.
@@ -133,61 +177,107 @@ impl VocabularyBuilder {
 
     pub(crate) fn finish_token(&mut self, id: u32) -> Result<(), VocabularyFault> {
         let end = u32::try_from(self.text.len()).map_err(|_| VocabularyFault::TooLarge)?;
-        self.entries.push(Entry { end, id });
+        self.entries.push([end, id]);
         Ok(())
     }
 
     pub(crate) fn build(self) -> Result<Vocabulary, VocabularyFault> {
-        let VocabularyBuilder { text, entries } = self;
-        let text = String::from_utf8(text).map_err(|_| VocabularyFault::NotUtf8)?;
-        if !entries.iter().all(|entry| text.is_char_boundary(entry.end as usize)) {
-            return Err(VocabularyFault::NotUtf8);
+        match self.table() {
+            Ok(table) => self.with_table(table),
+            Err(entry) => {
+                let token = self.texts().of(entry);
+                Err(VocabularyFault::DuplicateToken(String::from_utf8_lossy(token).into_owned()))
+            }
         }
-        let table = PieceTable::with_capacity(entries.len());
-        let mut vocabulary = Vocabulary { text, entries, table, by_id: Vec::new(), repeats: Vec::new() };
-        let mut table = std::mem::take(&mut vocabulary.table);
-        for first in vocabulary.entries().step_by(TOGETHER) {
-            let entries = first..vocabulary.entries().end.min(first.saturating_add(TOGETHER as u32));
+    }
+
+    fn texts(&self) -> Texts<'_> {
+        Texts { bytes: &self.text, entries: &self.entries }
+    }
+
+    /// The table of all tokens; or the first that came before.
+    fn table(&self) -> Result<PieceTable, u32> {
+        let texts = self.texts();
+        let all = 0..self.entries.len() as u32;
+        let mut table = PieceTable::with_capacity(self.entries.len());
+        for first in all.clone().step_by(TOGETHER) {
+            let entries = first..all.end.min(first.saturating_add(TOGETHER as u32));
             let mut hashes = [PrefixHash::EMPTY; TOGETHER];
             for (hash, entry) in hashes.iter_mut().zip(entries.clone()) {
-                *hash = PrefixHash::of(vocabulary.bytes_of(entry));
+                *hash = PrefixHash::of(texts.of(entry));
             }
             table.fetch(&hashes);
             for (hash, entry) in hashes.into_iter().zip(entries) {
-                let token = vocabulary.bytes_of(entry);
-                if !table.insert_unless(hash, entry, |other| vocabulary.bytes_of(other) == token) {
-                    return Err(VocabularyFault::DuplicateToken(vocabulary.text_of(entry).to_owned()));
+                let token = texts.of(entry);
+                if !table.insert_unless(hash, entry, |other| texts.of(other) == token) {
+                    return Err(entry);
                 }
             }
         }
-        vocabulary.table = table;
-        if vocabulary.entries().any(|entry| vocabulary.id_of(entry) != entry) {
-            vocabulary.by_id = vocabulary.entries().map(|entry| (vocabulary.id_of(entry), entry)).collect();
-            vocabulary.by_id.sort_unstable();
+        Ok(table.build())
+    }
+
+    fn with_table(self, table: PieceTable) -> Result<Vocabulary, VocabularyFault> {
+        let VocabularyBuilder { text, entries } = self;
+        let text = Text::new(text).ok_or(VocabularyFault::NotUtf8)?;
+        if !entries.iter().all(|&[end, _]| text.is_char_boundary(end as usize)) {
+            return Err(VocabularyFault::NotUtf8);
         }
-        for pair in vocabulary.by_id.windows(2) {
-            if pair[0].0 == pair[1].0 {
-                let text = |entry| vocabulary.text_of(entry).to_owned();
-                return Err(VocabularyFault::DuplicateId { id: pair[0].0, tokens: (text(pair[0].1), text(pair[1].1)) });
+        let texts = Texts { bytes: text.as_bytes(), entries: &entries };
+        let all = 0..entries.len() as u32;
+        let mut by_id: Vec<[u32; 2]> = Vec::new();
+        if entries.iter().zip(all.clone()).any(|(&[_, id], entry)| id != entry) {
+            by_id = entries.iter().zip(all).map(|(&[_, id], entry)| [id, entry]).collect();
+            by_id.sort_unstable();
+        }
+        for pair in by_id.windows(2) {
+            if pair[0][0] == pair[1][0] {
+                let text = |entry| String::from_utf8_lossy(texts.of(entry)).into_owned();
+                return Err(VocabularyFault::DuplicateId {
+                    id: pair[0][0],
+                    tokens: (text(pair[0][1]), text(pair[1][1])),
+                });
             }
         }
-        Ok(vocabulary)
+        Ok(Vocabulary { entries: entries.into(), text, table, by_id: by_id.into(), repeats: Numbers::default() })
     }
 }
 
 /// The tokens of a model and their ids, both ways.
 #[derive(Debug)]
 pub(crate) struct Vocabulary {
-    text: String,
-    entries: Vec<Entry>,
+    text: Text,
+    entries: Numbers<Entry>,
     table: PieceTable,
-    /// (id, entry) in the order of the ids, which may have holes of any size. Empty where each entry's id is its own number.
-    by_id: Vec<(u32, u32)>,
-    /// Ids of tokens that come again with another id, which is the one that they are found by: (id, entry), in the order of the ids.
-    repeats: Vec<(u32, u32)>,
+    /// Id and entry, in the order of the ids, which may have holes of any size. Empty where each entry's id is its own number.
+    by_id: Numbers<[u32; 2]>,
+    /// Ids of tokens that come again with another id, which is the one that they are found by: id and entry, in the order of the ids.
+    repeats: Numbers<[u32; 2]>,
 }
 
 impl Vocabulary {
+    pub(crate) fn write(&self, writer: &mut Writer) {
+        writer.text("text", &self.text);
+        writer.numbers("entries", &self.entries);
+        self.table.write("slots", writer);
+        writer.numbers("by_id", &self.by_id);
+        writer.numbers("repeats", &self.repeats);
+    }
+
+    pub(crate) fn read(reader: &Reader) -> Result<Self, TokenizerError> {
+        let entries: Numbers<Entry> = reader.numbers("entries")?;
+        if u32::try_from(entries.len()).is_err() {
+            return Err(reader.invalid("entries", "fewer than 2^32", entries.len().to_string()));
+        }
+        Ok(Vocabulary {
+            text: reader.text("text")?,
+            entries,
+            table: PieceTable::read("slots", reader)?,
+            by_id: reader.numbers("by_id")?,
+            repeats: reader.numbers("repeats")?,
+        })
+    }
+
     /// How many ids there are.
     pub(crate) fn len(&self) -> usize {
         self.entries.len() + self.repeats.len()
@@ -197,25 +287,26 @@ impl Vocabulary {
         0..self.entries.len() as u32
     }
 
-    /// The text of an entry that this vocabulary gave.
+    fn texts(&self) -> Texts<'_> {
+        Texts { bytes: self.text.as_bytes(), entries: &self.entries }
+    }
+
+    /// The text of an entry that this vocabulary gave; nothing for another.
     #[inline]
     pub(crate) fn text_of(&self, entry: u32) -> &str {
-        let entry = entry as usize;
-        let start = entry.checked_sub(1).map_or(0, |before| self.entries[before].end);
-        &self.text[start as usize..self.entries[entry].end as usize]
+        self.text.get(self.texts().range(entry)).unwrap_or_default()
     }
 
     /// As [`text_of`](Self::text_of).
     #[inline]
     pub(crate) fn bytes_of(&self, entry: u32) -> &[u8] {
-        let entry = entry as usize;
-        let start = entry.checked_sub(1).map_or(0, |before| self.entries[before].end);
-        &self.text.as_bytes()[start as usize..self.entries[entry].end as usize]
+        self.texts().of(entry)
     }
 
+    /// The id of an entry that this vocabulary gave.
     #[inline]
     pub(crate) fn id_of(&self, entry: u32) -> u32 {
-        self.entries[entry as usize].id
+        self.entries.get(entry as usize).map_or(0, |&[_, id]| id)
     }
 
     /// The entry with exactly this text, whose hash the caller has.
@@ -227,7 +318,7 @@ impl Vocabulary {
     /// Has the processor fetch what [`find`](Self::find) needs for the tokens of these hashes, all of it together.
     pub(crate) fn fetch(&self, hashes: &[PrefixHash; TOGETHER]) {
         let entries = self.table.fetch(hashes);
-        let ends = entries.map(|entry| self.entries.get(entry.wrapping_sub(1) as usize).map_or(0, |entry| entry.end));
+        let ends = entries.map(|entry| self.entries.get(entry.wrapping_sub(1) as usize).map_or(0, |&[end, _]| end));
         std::hint::black_box(ends.map(|end| self.text.as_bytes().get(end as usize).copied()));
     }
 
@@ -239,13 +330,11 @@ impl Vocabulary {
         let entry = match self.by_id.get(id as usize) {
             None if self.by_id.is_empty() => self.entries().contains(&id).then_some(id)?,
             // Where ids have no holes, the place is the id.
-            Some(&(found, entry)) if found == id => entry,
+            Some(&[found, entry]) if found == id => entry,
             _ => {
-                let find = |list: &[(u32, u32)]| {
-                    list.binary_search_by_key(&id, |&(id, _)| id)
-                        .ok()
-                        .and_then(|at| list.get(at))
-                        .map(|&(_, entry)| entry)
+                let find = |list: &[[u32; 2]]| {
+                    let at = list.binary_search_by_key(&id, |&[id, _]| id).ok()?;
+                    list.get(at).map(|&[_, entry]| entry)
                 };
                 find(&self.by_id).or_else(|| find(&self.repeats))?
             }
@@ -254,31 +343,56 @@ impl Vocabulary {
     }
 }
 
+/// So many tokens are worth a second thread.
+const MANY: usize = 1 << 14;
+
 impl VocabularyBuilder {
+    /// As [`build_with_repeats`](Self::build_with_repeats), and a trie from the tokens that aren't empty to their ids, made meanwhile,
+    /// where they are many and differ.
+    pub(crate) fn build_with_trie(self) -> Result<(Vocabulary, Option<DoubleArray>), VocabularyFault> {
+        if self.entries.len() < MANY {
+            return Ok((self.build_with_repeats()?, None));
+        }
+        let trie = || {
+            let texts = self.texts();
+            let keys = self.entries.iter().zip(0..).map(|(&[_, id], entry)| (texts.of(entry), id));
+            let keys: Vec<(&[u8], u32)> = keys.filter(|(token, _)| !token.is_empty()).collect();
+            DoubleArray::build(&keys).ok()
+        };
+        let (table, trie) = std::thread::scope(|scope| {
+            let trie = std::thread::Builder::new().spawn_scoped(scope, trie);
+            (self.table(), trie.ok().and_then(|trie| trie.join().ok()).flatten())
+        });
+        match table {
+            Ok(table) => Ok((self.with_table(table)?, trie)),
+            Err(_) => Ok((self.build_with_repeats()?, None)),
+        }
+    }
+
     /// As [`build`](Self::build), but a token may come again: its last id is the one that it is found by, the others have its text too.
     pub(crate) fn build_with_repeats(self) -> Result<Vocabulary, VocabularyFault> {
-        let text: &[u8] = self.text.as_ref();
-        let starts = std::iter::once(0).chain(self.entries.iter().map(|entry| entry.end as usize));
-        let tokens: Vec<&[u8]> =
-            starts.zip(&self.entries).map(|(start, entry)| &text[start..entry.end as usize]).collect();
-        let last: HashMap<&[u8], usize> = tokens.iter().copied().zip(0..).collect();
-        if last.len() == tokens.len() {
-            return self.build();
+        if let Ok(table) = self.table() {
+            return self.with_table(table);
         }
+        let text: &[u8] = self.text.as_ref();
+        let starts = std::iter::once(0).chain(self.entries.iter().map(|&[end, _]| end as usize));
+        let tokens: Vec<&[u8]> =
+            starts.zip(&self.entries).map(|(start, &[end, _])| &text[start..end as usize]).collect();
+        let last: HashMap<&[u8], usize> = tokens.iter().copied().zip(0..).collect();
         let mut once = VocabularyBuilder::default();
         let mut repeats = Vec::new();
-        for (at, (&token, entry)) in tokens.iter().zip(&self.entries).enumerate() {
+        for (at, (&token, &[_, id])) in tokens.iter().zip(&self.entries).enumerate() {
             match last.get(token) {
-                Some(&last) if last != at => repeats.push((entry.id, token)),
-                _ => once.push(&String::from_utf8_lossy(token), entry.id)?,
+                Some(&last) if last != at => repeats.push((id, token)),
+                _ => once.push(&String::from_utf8_lossy(token), id)?,
             }
         }
         let mut vocabulary = once.build()?;
         let entry_of = |token: &[u8]| vocabulary.find(PrefixHash::of(token), token);
-        let mut repeats: Vec<(u32, u32)> =
-            repeats.into_iter().filter_map(|(id, token)| Some((id, entry_of(token)?))).collect();
+        let mut repeats: Vec<[u32; 2]> =
+            repeats.into_iter().filter_map(|(id, token)| Some([id, entry_of(token)?])).collect();
         repeats.sort_unstable();
-        vocabulary.repeats = repeats;
+        vocabulary.repeats = repeats.into();
         Ok(vocabulary)
     }
 }

@@ -3,6 +3,7 @@
 use super::TokenSink;
 use super::vocabulary::Vocabulary;
 use crate::TokenizerError;
+use crate::compiled::{Reader, Writer};
 
 /// `WordLevel` of `tokenizer.json`.
 #[derive(Debug)]
@@ -17,6 +18,16 @@ impl WordLevel {
     pub(crate) fn new(vocabulary: Vocabulary, unk_token: String) -> Self {
         let unk_id = vocabulary.token_to_id(&unk_token);
         WordLevel { vocabulary, unk_token, unk_id }
+    }
+
+    pub(crate) fn write(&self, writer: &mut Writer) {
+        writer.within("vocabulary", |writer| self.vocabulary.write(writer));
+        writer.text("unk_token", &self.unk_token);
+    }
+
+    pub(crate) fn read(reader: &Reader) -> Result<Self, TokenizerError> {
+        let vocabulary = Vocabulary::read(&reader.within("vocabulary"))?;
+        Ok(WordLevel::new(vocabulary, reader.text("unk_token")?.to_owned()))
     }
 
     pub(crate) fn vocabulary(&self) -> &Vocabulary {

@@ -2,6 +2,8 @@
 
 use super::TokenSink;
 use super::vocabulary::{PieceTable, PrefixHash, Vocabulary};
+use crate::TokenizerError;
+use crate::compiled::{Reader, Writer};
 
 /// What a [`WordPiece`] is made of, as the file gives it.
 pub(crate) struct WordPieceParts {
@@ -52,8 +54,34 @@ impl WordPiece {
             unk_id,
             continuing_subword_prefix: prefix,
             max_input_chars_per_word,
-            continuations,
+            continuations: continuations.build(),
             longest,
+            vocabulary,
+            unk_token,
+        })
+    }
+
+    pub(crate) fn write(&self, writer: &mut Writer) {
+        writer.within("vocabulary", |writer| self.vocabulary.write(writer));
+        writer.text("unk_token", &self.unk_token);
+        writer.text("continuing_subword_prefix", &self.continuing_subword_prefix);
+        writer.number("max_input_chars_per_word", self.max_input_chars_per_word as u64);
+        self.continuations.write("continuations", writer);
+        writer.number("longest", self.longest as u64);
+    }
+
+    pub(crate) fn read(reader: &Reader) -> Result<Self, TokenizerError> {
+        let vocabulary = Vocabulary::read(&reader.within("vocabulary"))?;
+        let unk_token = reader.text("unk_token")?.to_owned();
+        let unk_id = vocabulary.token_to_id(&unk_token);
+        let unk_id =
+            unk_id.ok_or_else(|| reader.invalid("unk_token", "a token of the vocabulary", format!("{unk_token:?}")))?;
+        Ok(WordPiece {
+            unk_id,
+            continuing_subword_prefix: reader.text("continuing_subword_prefix")?.to_owned(),
+            max_input_chars_per_word: reader.size("max_input_chars_per_word")?,
+            continuations: PieceTable::read("continuations", reader)?,
+            longest: reader.size("longest")?,
             vocabulary,
             unk_token,
         })
@@ -134,7 +162,7 @@ impl WordPiece {
             return self.vocabulary.find(hash, piece);
         }
         self.continuations.find(hash, |entry| {
-            self.vocabulary.text_of(entry).as_bytes().get(self.continuing_subword_prefix.len()..) == Some(piece)
+            self.vocabulary.bytes_of(entry).get(self.continuing_subword_prefix.len()..) == Some(piece)
         })
     }
 }

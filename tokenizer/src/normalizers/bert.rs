@@ -1,5 +1,7 @@
 //! BERT's normalizer: clean the text, set ideographs apart, strip accents, lower the case, in one pass.
 
+use serde::{Deserialize, Serialize};
+
 use crate::normalized::{Alignment, Normalized, Source, Span};
 use crate::unicode::forms::Decomposer;
 use crate::unicode::{Class, Mapping, class, is_chinese, lowercase};
@@ -8,7 +10,8 @@ use crate::unicode::{Class, Mapping, class, is_chinese, lowercase};
 const DROPPED: u8 = 0xFF;
 
 /// `BertNormalizer` of `tokenizer.json`.
-#[derive(Clone)]
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(from = "[bool; 4]", into = "[bool; 4]")]
 pub(crate) struct BertNormalizer {
     pub(crate) clean_text: bool,
     pub(crate) handle_chinese_chars: bool,
@@ -16,6 +19,19 @@ pub(crate) struct BertNormalizer {
     pub(crate) lowercase: bool,
     /// What each ASCII byte becomes. ASCII decomposes into itself and starts a new run of marks.
     ascii: [u8; 128],
+}
+
+impl From<[bool; 4]> for BertNormalizer {
+    fn from([clean_text, handle_chinese_chars, strip_accents, lowercase]: [bool; 4]) -> Self {
+        BertNormalizer::new(clean_text, handle_chinese_chars, Some(strip_accents), lowercase)
+    }
+}
+
+impl From<BertNormalizer> for [bool; 4] {
+    fn from(normalizer: BertNormalizer) -> Self {
+        let BertNormalizer { clean_text, handle_chinese_chars, strip_accents, lowercase, .. } = normalizer;
+        [clean_text, handle_chinese_chars, strip_accents, lowercase]
+    }
 }
 
 impl BertNormalizer {

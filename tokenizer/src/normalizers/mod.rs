@@ -13,6 +13,8 @@ pub(crate) use prepend::Prepend;
 pub(crate) use replace::Replace;
 pub(crate) use strip::Strip;
 
+use serde::{Deserialize, Serialize};
+
 use crate::TokenizerError;
 use crate::normalized::{Alignment, Normalized, Source};
 use crate::pre_tokenizers::{Word, write_bytes};
@@ -20,7 +22,7 @@ use crate::unicode::forms::{composed, decomposed};
 use crate::unicode::{Mapping, class, lowercase};
 
 /// A normalizer, compiled. Each variant has the name it has in `tokenizer.json`.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Normalizer {
     Bert(BertNormalizer),
     ByteLevel,
@@ -39,6 +41,24 @@ pub(crate) enum Normalizer {
 }
 
 impl Normalizer {
+    /// The character maps in it, in their order.
+    pub(crate) fn maps(&self) -> Vec<&Precompiled> {
+        match self {
+            Normalizer::Precompiled(map) => vec![map],
+            Normalizer::Sequence(steps) => steps.iter().flat_map(Self::maps).collect(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// As [`maps`](Self::maps).
+    pub(crate) fn maps_mut(&mut self) -> Vec<&mut Precompiled> {
+        match self {
+            Normalizer::Precompiled(map) => vec![map],
+            Normalizer::Sequence(steps) => steps.iter_mut().flat_map(Self::maps_mut).collect(),
+            _ => Vec::new(),
+        }
+    }
+
     /// Appends the normalized `source` to `out`, which the caller has cleared. Fails where a regular expression gives up.
     pub(crate) fn normalize<S: Source, A: Alignment>(
         &self,

@@ -1,8 +1,12 @@
 //! SentencePiece's character map: a trie of texts, and what each becomes.
 
+use serde::{Deserialize, Serialize};
 use unicode_segmentation::UnicodeSegmentation;
 
+use crate::TokenizerError;
+use crate::compiled::{Reader, Writer};
 use crate::normalized::{Alignment, Normalized, Source, Span};
+use crate::numbers::{Numbers, Text};
 
 /// Clusters of so many bytes are looked up character by character only.
 const LONG_CLUSTER: usize = 6;
@@ -12,15 +16,25 @@ const LONG_CLUSTER: usize = 6;
 const LONGEST_TEXT: usize = 256;
 
 /// `Precompiled` of `tokenizer.json`.
+///
+/// In the settings of a compiled file, its tables are left out: [`write`](Self::write) and [`read`](Self::read) are for them.
+#[derive(Serialize, Deserialize)]
 pub(crate) struct Precompiled {
     /// The trie of `darts-clone`: see [`Unit`].
-    units: Vec<Unit>,
+    #[serde(skip)]
+    units: Numbers<u32>,
     /// What texts become, each ended by a zero byte.
-    texts: String,
+    #[serde(skip)]
+    texts: Text,
     /// Whether the longest text of the map is taken wherever it stands, as SentencePiece itself does.
     longest: bool,
     /// Whether a character of ASCII stays as it is in a cluster of ASCII alone.
+    #[serde(skip, default = "none_stays")]
     ascii_stays: [bool; 128],
+}
+
+fn none_stays() -> [bool; 128] {
+    [false; 128]
 }
 
 /// Why a character map can't be.
@@ -71,14 +85,38 @@ impl Precompiled {
         if size == 0 || !size.is_multiple_of(4) {
             return Err(fault(0, "a size that is a multiple of 4 and not 0", size.to_string()));
         }
-        let texts = std::str::from_utf8(texts)
-            .map_err(|error| fault(4 + size + error.valid_up_to(), "UTF-8", "bytes that are not".to_owned()))?;
-        let units = trie.as_chunks().0.iter().map(|&unit| Unit(u32::from_le_bytes(unit))).collect();
-        let mut map = Precompiled { units, texts: texts.to_owned(), longest: false, ascii_stays: [false; 128] };
+        let Some(text) = Text::new(texts.to_vec()) else {
+            let valid = std::str::from_utf8(texts).map_or_else(|error| error.valid_up_to(), str::len);
+            return Err(fault(4 + size + valid, "UTF-8", "bytes that are not".to_owned()));
+        };
+        let units: Vec<u32> = trie.as_chunks().0.iter().map(|&unit| u32::from_le_bytes(unit)).collect();
+        let mut map = Precompiled { units: units.into(), texts: text, longest: false, ascii_stays: none_stays() };
         map.check()?;
-        // A carriage return makes one cluster with a line feed.
-        map.ascii_stays = std::array::from_fn(|c| map.mapped(&[c as u8, b'\n'][..1 + usize::from(c == 13)]).is_none());
+        map.find_what_stays();
         Ok(map)
+    }
+
+    pub(crate) fn write(&self, writer: &mut Writer) {
+        writer.numbers("units", &self.units);
+        writer.text("texts", &self.texts);
+    }
+
+    /// Reads the tables of a map whose settings were read.
+    pub(crate) fn read(&mut self, reader: &Reader) -> Result<(), TokenizerError> {
+        self.units = reader.numbers("units")?;
+        self.texts = reader.text("texts")?;
+        self.find_what_stays();
+        Ok(())
+    }
+
+    fn find_what_stays(&mut self) {
+        // A carriage return makes one cluster with a line feed.
+        let stays = |c: usize| self.mapped(&[c as u8, b'\n'][..1 + usize::from(c == 13)]).is_none();
+        self.ascii_stays = std::array::from_fn(stays);
+    }
+
+    fn unit(&self, at: usize) -> Option<Unit> {
+        self.units.get(at).map(|&unit| Unit(unit))
     }
 
     /// The same map in SentencePiece's own way.
@@ -93,12 +131,12 @@ impl Precompiled {
             expected,
             found: found.to_string(),
         };
-        for (at, unit) in self.units.iter().enumerate() {
+        for (at, unit) in self.units.iter().map(|&unit| Unit(unit)).enumerate() {
             // A value is no node of its own; units that nothing leads to may hold anything.
             if unit.0 >> 31 == 1 || !unit.has_leaf() {
                 continue;
             }
-            let Some(value) = self.units.get(at ^ unit.offset()) else {
+            let Some(value) = self.unit(at ^ unit.offset()) else {
                 return Err(fault(at, "an offset within the trie", unit.offset()));
             };
             if self.texts.get(value.value()..).is_none() {
@@ -117,7 +155,7 @@ impl Precompiled {
     /// The texts of the map that `bytes` begins with, the shortest first: bytes of each, and what it becomes.
     #[inline]
     fn walk(&self, bytes: &[u8]) -> impl Iterator<Item = (usize, &str)> {
-        let mut at = self.units.first().map(|root| root.offset());
+        let mut at = self.unit(0).map(Unit::offset);
         bytes
             .iter()
             .zip(1..)
@@ -128,14 +166,14 @@ impl Precompiled {
                     return None;
                 }
                 place ^= usize::from(byte);
-                let unit = *self.units.get(place)?;
+                let unit = self.unit(place)?;
                 if unit.label() != u32::from(byte) {
                     return None;
                 }
                 place ^= unit.offset();
                 at = Some(place);
                 let becomes = || {
-                    let text = self.texts.get(self.units.get(place)?.value()..)?;
+                    let text = self.texts.get(self.unit(place)?.value()..)?;
                     Some((length, text.find('\0').map_or(text, |end| &text[..end])))
                 };
                 Some(if unit.has_leaf() { becomes() } else { None })
@@ -145,8 +183,8 @@ impl Precompiled {
 
     /// Whether any text of the map begins with this byte.
     pub(crate) fn has_text_beginning_with(&self, byte: u8) -> bool {
-        let root = self.units.first().map_or(0, |unit| unit.offset());
-        self.units.get(root ^ usize::from(byte)).is_some_and(|unit| unit.label() == u32::from(byte))
+        let root = self.unit(0).map_or(0, Unit::offset);
+        self.unit(root ^ usize::from(byte)).is_some_and(|unit| unit.label() == u32::from(byte))
     }
 
     /// Clusters of few bytes are mapped by the shortest text that they begin with, as a whole; all others, and those that

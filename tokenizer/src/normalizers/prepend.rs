@@ -1,10 +1,12 @@
 //! Something put before the text.
 
+use serde::{Deserialize, Serialize};
+
 use crate::normalized::{Alignment, Normalized, Source};
 
 /// `Prepend` of `tokenizer.json`. What is put before the text stands for its first character; before no text, nothing is
 /// put.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Prepend {
     pub(crate) text: String,
 }

@@ -1,11 +1,13 @@
 //! One text for another.
 
+use serde::{Deserialize, Serialize};
+
 use crate::TokenizerError;
 use crate::normalized::{Alignment, Normalized, Source};
 use crate::pre_tokenizers::Pattern;
 
 /// `Replace` of `tokenizer.json`, as a normalizer and as a decoder.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Replace {
     pub(crate) pattern: Pattern,
     pub(crate) content: String,

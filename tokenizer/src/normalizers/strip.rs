@@ -1,10 +1,12 @@
 //! White space off the ends.
 
+use serde::{Deserialize, Serialize};
+
 use crate::normalized::{Alignment, Normalized, Source};
 use crate::unicode::class;
 
 /// `Strip` of `tokenizer.json`.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Strip {
     pub(crate) left: bool,
     pub(crate) right: bool,

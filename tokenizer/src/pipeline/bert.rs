@@ -7,7 +7,7 @@ use super::seen_words::SeenWords;
 use super::word_table::{LONGEST, PieceKeys, WordTable, word_key};
 use crate::TokenizerError;
 use crate::added_vocabulary::{AddedVocabulary, Piece};
-use crate::models::Model;
+use crate::models::{Model, Vocabulary};
 use crate::normalizers::{BertNormalizer, Normalizer};
 use crate::pool::Pool;
 use crate::pre_tokenizers::{CharKind, PreTokenizer, bert_kind};
@@ -111,16 +111,33 @@ pub(crate) struct BertPath {
     max_input_chars_per_word: usize,
 }
 
+/// `None` where the vocabulary is too large.
+fn word_table(vocabulary: &Vocabulary, prefix: &str) -> Option<WordTable> {
+    let (mut first, mut further) = (PieceKeys::default(), PieceKeys::default());
+    for entry in vocabulary.entries() {
+        let (token, id) = (vocabulary.text_of(entry), vocabulary.id_of(entry));
+        if let Some(rest) = token.strip_prefix(prefix) {
+            further.push(rest, id);
+        }
+        // Punctuation of ASCII is a word of its own.
+        if token.len() == 1 || !token.bytes().any(|byte| byte.is_ascii_punctuation()) {
+            first.push(token, id);
+        }
+    }
+    WordTable::new(first, further)
+}
+
 /// A character whose place among the marks around it has to be found: only the whole normalizer can.
 struct NeedsOrdering;
 
 impl BertPath {
-    /// `None` where these components are of another kind or have unusual settings.
+    /// `None` where these components are of another kind or have unusual settings. `words` are made where they aren't given.
     pub(super) fn new(
         added: &AddedVocabulary,
         normalizer: Option<&Normalizer>,
         pre_tokenizer: Option<&PreTokenizer>,
         model: &Model,
+        words: Option<WordTable>,
     ) -> Option<Self> {
         let (Some(Normalizer::Bert(normalizer)), Some(PreTokenizer::Bert), Model::WordPiece(model)) =
             (normalizer, pre_tokenizer, model)
@@ -148,17 +165,6 @@ impl BertPath {
             _ => ByteKind::Beyond,
         });
         let vocabulary = model.vocabulary();
-        let (mut first, mut further) = (PieceKeys::default(), PieceKeys::default());
-        for entry in vocabulary.entries() {
-            let (token, id) = (vocabulary.text_of(entry), vocabulary.id_of(entry));
-            if let Some(rest) = token.strip_prefix(prefix) {
-                further.push(rest, id);
-            }
-            // Punctuation of ASCII is a word of its own.
-            if token.len() == 1 || !token.bytes().any(|byte| byte.is_ascii_punctuation()) {
-                first.push(token, id);
-            }
-        }
         let unk_id = model.unk_id();
         let alone = std::array::from_fn(|byte| {
             let mut utf8 = [0; 4];
@@ -170,10 +176,14 @@ impl BertPath {
             kinds,
             alone,
             seen: Pool::new(),
-            words: WordTable::new(first, further)?,
+            words: words.or_else(|| word_table(vocabulary, prefix))?,
             unk_id,
             max_input_chars_per_word: model.max_input_chars_per_word(),
         })
+    }
+
+    pub(super) fn words(&self) -> &WordTable {
+        &self.words
     }
 
     /// Appends the ids of `text`; `slow` gives those of a stretch between added tokens that this path can't do.

@@ -8,6 +8,7 @@ use super::word_cache::{Key, SHORT, WordCache};
 use super::{Pipeline, Token, Tokens};
 use crate::TokenizerError;
 use crate::added_vocabulary::Piece;
+use crate::compiled::Writer;
 use crate::models::{Bpe, BpeScratch, ByteMerges, Model};
 use crate::normalized::{NoSpans, Normalized, Original, Source, Span};
 use crate::normalizers::Normalizer;
@@ -85,8 +86,12 @@ impl Scratch {
 }
 
 impl ByteLevelPath {
-    /// `None` where the components are not byte-level BPE as most models have it.
-    pub(super) fn new(pre_tokenizer: Option<&PreTokenizer>, model: &Model) -> Option<Self> {
+    /// `None` where the components are not byte-level BPE as most models have it. `tables` are made where they aren't given.
+    pub(super) fn new(
+        pre_tokenizer: Option<&PreTokenizer>,
+        model: &Model,
+        tables: Option<(ByteMerges, WholeWords)>,
+    ) -> Option<Self> {
         let (scanner, add_prefix_space) = match pre_tokenizer? {
             PreTokenizer::ByteLevel(ByteLevel { add_prefix_space, use_regex: true }) => {
                 (Scanner::Gpt2, *add_prefix_space)
@@ -103,9 +108,13 @@ impl ByteLevelPath {
         let Model::Bpe(bpe) = model else {
             return None;
         };
-        let bytes = bpe.byte_merges()?;
-        let whole = WholeWords::new(bpe);
+        let (bytes, whole) = tables.or_else(|| Some((bpe.byte_merges()?, WholeWords::new(bpe))))?;
         Some(ByteLevelPath { scanner, add_prefix_space, whole, bytes, pool: Pool::new() })
+    }
+
+    pub(super) fn write(&self, writer: &mut Writer) {
+        self.bytes.write(writer);
+        self.whole.write(writer);
     }
 
     /// Appends the ids of `text`.

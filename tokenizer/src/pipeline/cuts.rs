@@ -1,6 +1,9 @@
 //! Where chunks may be cut so that each part can be tokenized by itself.
 
+use crate::TokenizerError;
+use crate::compiled::{Reader, Writer};
 use crate::models::Vocabulary;
+use crate::numbers::Numbers;
 
 /// A chunk of more cuts, or longer, is taken whole.
 const MAX_CUTS: usize = 6;
@@ -19,6 +22,15 @@ impl Neighbours {
             }
         }
         Neighbours(after)
+    }
+
+    pub(super) fn write(&self, writer: &mut Writer) {
+        writer.numbers("neighbours", &self.0[..]);
+    }
+
+    pub(super) fn read(reader: &Reader) -> Result<Self, TokenizerError> {
+        let after: Numbers<u128> = reader.exactly("neighbours", 128)?;
+        Ok(Neighbours(Box::new(std::array::from_fn(|first| after.get(first).copied().unwrap_or(u128::MAX)))))
     }
 
     fn are(&self, first: u8, second: u8) -> bool {

@@ -11,9 +11,11 @@ use super::word_batch::WordBatch;
 use super::word_cache::WordCache;
 use crate::TokenizerError;
 use crate::added_vocabulary::{AddedVocabulary, Piece};
-use crate::models::{Model, ModelScratch};
+use crate::compiled::{Reader, Writer};
+use crate::models::{Bpe, Model, ModelScratch};
 use crate::normalized::{NoSpans, Spans};
 use crate::normalizers::{Normalizer, Prepend, Replace};
+use crate::numbers::Numbers;
 use crate::pool::Pool;
 use crate::pre_tokenizers::{Metaspace, Pattern, PreTokenizer, PrependScheme};
 
@@ -36,10 +38,51 @@ enum Prefix {
 pub(crate) struct MarkedBpePath {
     prefix: Prefix,
     delimiters: Delimiters,
+    tables: Tables,
+    pool: Pool<Box<(WordBatch, Scratch)>>,
+}
+
+/// What only going through the whole vocabulary tells.
+#[derive(Debug)]
+pub(super) struct Tables {
     neighbours: Neighbours,
     /// Which characters of ASCII are never unknown, and merge with nothing where they become bytes.
     known: [bool; 256],
-    pool: Pool<Box<(WordBatch, Scratch)>>,
+}
+
+impl Tables {
+    /// `None` where a token may reach from chunk to chunk.
+    fn new(bpe: &Bpe) -> Option<Self> {
+        let vocabulary = bpe.vocabulary();
+        let mut bytes_merge = false;
+        for token in vocabulary.entries().map(|entry| vocabulary.text_of(entry)) {
+            if token.trim_start_matches(MARK).contains(MARK) {
+                return None;
+            }
+            bytes_merge |= may_be_of_bytes(token);
+        }
+        let known = std::array::from_fn(|byte| {
+            let Some(byte) = u8::try_from(byte).ok().filter(u8::is_ascii) else {
+                return false;
+            };
+            let is_token = vocabulary.token_to_id(char::from(byte).encode_utf8(&mut [0; 4])).is_some();
+            is_token || bpe.has_token_for(byte) && !bytes_merge
+        });
+        Some(Tables { neighbours: Neighbours::of_tokens(vocabulary), known })
+    }
+
+    pub(super) fn write(&self, writer: &mut Writer) {
+        self.neighbours.write(writer);
+        writer.numbers("known", &self.known.map(u32::from));
+    }
+
+    pub(super) fn read(reader: &Reader) -> Result<Self, TokenizerError> {
+        let known: Numbers<u32> = reader.exactly("known", 256)?;
+        Ok(Tables {
+            neighbours: Neighbours::read(reader)?,
+            known: std::array::from_fn(|byte| byte < 128 && known.get(byte).is_some_and(|&known| known != 0)),
+        })
+    }
 }
 
 /// What a run works with, kept for the next.
@@ -56,12 +99,14 @@ struct Scratch {
 struct Detour;
 
 impl MarkedBpePath {
-    /// `None` where the components are others, or tokens may reach from chunk to chunk.
+    /// `None` where the components are others, or tokens may reach from chunk to chunk. `tables`, which a compiled file has only where
+    /// they don't, are made where they aren't given.
     pub(super) fn new(
         added: &AddedVocabulary,
         normalizer: Option<&Normalizer>,
         pre_tokenizer: Option<&PreTokenizer>,
         model: &Model,
+        tables: Option<Tables>,
     ) -> Option<Self> {
         let Model::Bpe(bpe) = model else {
             return None;
@@ -77,27 +122,16 @@ impl MarkedBpePath {
         if bpe.unk_token().is_none() && !(0..=u8::MAX).all(|byte| bpe.has_token_for(byte)) {
             return None;
         }
-        let mut bytes_merge = false;
-        for token in vocabulary.entries().map(|entry| vocabulary.text_of(entry)) {
-            if token.trim_start_matches(MARK).contains(MARK) {
-                return None;
-            }
-            bytes_merge |= may_be_of_bytes(token);
-        }
-        let known = std::array::from_fn(|byte| {
-            let Some(byte) = u8::try_from(byte).ok().filter(u8::is_ascii) else {
-                return false;
-            };
-            let is_token = vocabulary.token_to_id(char::from(byte).encode_utf8(&mut [0; 4])).is_some();
-            is_token || bpe.has_token_for(byte) && !bytes_merge
-        });
         Some(MarkedBpePath {
             prefix,
             delimiters: Delimiters::spaces(),
-            neighbours: Neighbours::of_tokens(vocabulary),
-            known,
+            tables: tables.or_else(|| Tables::new(bpe))?,
             pool: Pool::new(),
         })
+    }
+
+    pub(super) fn tables(&self) -> &Tables {
+        &self.tables
     }
 
     /// Appends the ids of `text`.
@@ -294,8 +328,8 @@ impl Stretch<'_> {
     /// Merges a chunk part by part, and says how many there were. No token reaches over the end of a part, so no merge does; and no character is unknown,
     /// for unknown ones side by side would be one token.
     fn parts(&mut self, chunk: &str, marks: usize) -> Result<usize, Detour> {
-        let known = |byte: u8| self.path.known[usize::from(byte)];
-        let parts = self.path.neighbours.parts(chunk);
+        let known = |byte: u8| self.path.tables.known[usize::from(byte)];
+        let parts = self.path.tables.neighbours.parts(chunk);
         if parts.len() == 1 || !chunk.bytes().all(known) {
             return self.merged(chunk, marks).map(|()| 1);
         }

@@ -12,9 +12,14 @@ mod word_batch;
 mod word_cache;
 mod word_table;
 
+use cuts::Neighbours;
+use whole_words::WholeWords;
+use word_table::WordTable;
+
 use crate::TokenizerError;
 use crate::added_vocabulary::{AddedVocabulary, Piece};
-use crate::models::{Model, ModelScratch, TokenSink};
+use crate::compiled::{Reader, Writer};
+use crate::models::{ByteMerges, Model, ModelScratch, TokenSink};
 use crate::normalized::{Alignment, NoSpans, Normalized, Original, Source, Span, Spans};
 use crate::normalizers::Normalizer;
 use crate::pre_tokenizers::{PreTokenizer, Splits, Word};
@@ -110,22 +115,78 @@ impl FastPath {
         pre_tokenizer: Option<&PreTokenizer>,
         model: &Model,
     ) -> Self {
-        if let Some(path) = bert::BertPath::new(added, normalizer, pre_tokenizer, model) {
+        if let Some(path) = bert::BertPath::new(added, normalizer, pre_tokenizer, model, None) {
             return FastPath::Bert(Box::new(path));
         }
-        if let Some(path) = byte_level::ByteLevelPath::new(pre_tokenizer, model) {
+        if let Some(path) = byte_level::ByteLevelPath::new(pre_tokenizer, model, None) {
             return FastPath::ByteLevel(Box::new(path));
         }
-        if let Some(path) = marked_bpe::MarkedBpePath::new(added, normalizer, pre_tokenizer, model) {
+        if let Some(path) = marked_bpe::MarkedBpePath::new(added, normalizer, pre_tokenizer, model, None) {
             return FastPath::MarkedBpe(Box::new(path));
         }
-        if let Some(path) = unigram::UnigramPath::new(added, normalizer, pre_tokenizer, model) {
+        if let Some(path) = unigram::UnigramPath::new(added, normalizer, pre_tokenizer, model, None) {
             return FastPath::Unigram(Box::new(path));
         }
+        Self::long(normalizer, pre_tokenizer)
+    }
+
+    /// None of the short ways.
+    fn long(normalizer: Option<&Normalizer>, pre_tokenizer: Option<&PreTokenizer>) -> Self {
         if normalizer.is_some() && pre_tokenizer.is_some_and(PreTokenizer::goes_by_spans) {
             return FastPath::WithSpans;
         }
         FastPath::None
+    }
+
+    /// What going through the components again would take long to find out.
+    fn write(&self, writer: &mut Writer) {
+        match self {
+            FastPath::None | FastPath::WithSpans => {}
+            FastPath::Bert(path) => writer.within("bert_path", |writer| path.words().write(writer)),
+            FastPath::ByteLevel(path) => writer.within("byte_level_path", |writer| path.write(writer)),
+            FastPath::MarkedBpe(path) => writer.within("marked_bpe_path", |writer| path.tables().write(writer)),
+            FastPath::Unigram(path) => writer.within("unigram_path", |writer| {
+                writer.number("is_cut", path.neighbours().is_some().into());
+                path.neighbours().into_iter().for_each(|neighbours| neighbours.write(writer));
+            }),
+        }
+    }
+
+    /// The one that [`write`](Self::write) wrote of these components.
+    fn read(
+        reader: &Reader,
+        added: &AddedVocabulary,
+        normalizer: Option<&Normalizer>,
+        pre_tokenizer: Option<&PreTokenizer>,
+        model: &Model,
+    ) -> Result<Self, TokenizerError> {
+        let misfit = |path: &str| reader.invalid(path, "components that it is a short way for", "others");
+        if reader.has("bert_path.first.letters") {
+            let words = WordTable::read(&reader.within("bert_path"))?;
+            let path = bert::BertPath::new(added, normalizer, pre_tokenizer, model, Some(words));
+            return Ok(FastPath::Bert(Box::new(path.ok_or_else(|| misfit("bert_path"))?)));
+        }
+        if reader.has("byte_level_path.pairs") {
+            let Model::Bpe(bpe) = model else {
+                return Err(misfit("byte_level_path"));
+            };
+            let within = reader.within("byte_level_path");
+            let tables = (ByteMerges::read(&within)?, WholeWords::read(bpe, &within)?);
+            let path = byte_level::ByteLevelPath::new(pre_tokenizer, model, Some(tables));
+            return Ok(FastPath::ByteLevel(Box::new(path.ok_or_else(|| misfit("byte_level_path"))?)));
+        }
+        if reader.has("marked_bpe_path.known") {
+            let tables = marked_bpe::Tables::read(&reader.within("marked_bpe_path"))?;
+            let path = marked_bpe::MarkedBpePath::new(added, normalizer, pre_tokenizer, model, Some(tables));
+            return Ok(FastPath::MarkedBpe(Box::new(path.ok_or_else(|| misfit("marked_bpe_path"))?)));
+        }
+        if reader.has("unigram_path.is_cut") {
+            let within = reader.within("unigram_path");
+            let neighbours = (within.number("is_cut")? != 0).then(|| Neighbours::read(&within)).transpose()?;
+            let path = unigram::UnigramPath::new(added, normalizer, pre_tokenizer, model, Some(neighbours));
+            return Ok(FastPath::Unigram(Box::new(path.ok_or_else(|| misfit("unigram_path"))?)));
+        }
+        Ok(Self::long(normalizer, pre_tokenizer))
     }
 }
 
@@ -148,6 +209,25 @@ impl Pipeline {
     ) -> Self {
         let fast = FastPath::choose(&added, normalizer.as_ref(), pre_tokenizer.as_ref(), &model);
         Pipeline { added, normalizer, pre_tokenizer, model, fast }
+    }
+
+    /// Writes its tables.
+    pub(crate) fn write(&self, writer: &mut Writer) {
+        writer.within("added", |writer| self.added.write(writer));
+        self.model.write(writer);
+        self.fast.write(writer);
+    }
+
+    /// The tables are those that [`write`](Self::write) wrote, the other components the same.
+    pub(crate) fn read(
+        reader: &Reader,
+        normalizer: Option<Normalizer>,
+        pre_tokenizer: Option<PreTokenizer>,
+    ) -> Result<Self, TokenizerError> {
+        let added = AddedVocabulary::read(&reader.within("added"))?;
+        let model = Model::read(reader)?;
+        let fast = FastPath::read(reader, &added, normalizer.as_ref(), pre_tokenizer.as_ref(), &model)?;
+        Ok(Pipeline { added, normalizer, pre_tokenizer, model, fast })
     }
 
     /// The id of a token, added or of the vocabulary, by its exact text.

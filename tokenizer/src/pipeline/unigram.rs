@@ -127,12 +127,14 @@ fn are_joined(first: char, second: char) -> bool {
 }
 
 impl UnigramPath {
-    /// `None` where the components are not those of SentencePiece's Unigram models.
+    /// `None` where the components are not those of SentencePiece's Unigram models. `neighbours`, if any, are made where they aren't
+    /// given.
     pub(super) fn new(
         added: &AddedVocabulary,
         normalizer: Option<&Normalizer>,
         pre_tokenizer: Option<&PreTokenizer>,
         model: &Model,
+        neighbours: Option<Option<Neighbours>>,
     ) -> Option<Self> {
         let Model::Unigram(unigram) = model else {
             return None;
@@ -177,7 +179,8 @@ impl UnigramPath {
         let mut path = UnigramPath {
             roles: [Role::Other; 256],
             delimiters: Delimiters::below_the_first_printed([false; 256]),
-            neighbours: unigram.has_moderate_scores().then(|| Neighbours::of_tokens(unigram.vocabulary())),
+            neighbours: neighbours
+                .unwrap_or_else(|| unigram.has_moderate_scores().then(|| Neighbours::of_tokens(unigram.vocabulary()))),
             line_end: 0,
             local_steps,
             spaces,
@@ -188,6 +191,10 @@ impl UnigramPath {
         path.find_roles(&steps[..local_steps])?;
         unigram.tokenize("▁", &mut UnigramScratch::default(), &mut Ids(&mut path.space_ids)).ok()?;
         Some(path)
+    }
+
+    pub(super) fn neighbours(&self) -> Option<&Neighbours> {
+        self.neighbours.as_ref()
     }
 
     /// Tries every byte of ASCII; `None` where a space doesn't stay a space.

@@ -5,7 +5,9 @@
 
 use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
 
+use crate::TokenizerError;
 use crate::byte_alphabet::CHARS;
+use crate::compiled::{Reader, Writer};
 use crate::models::Bpe;
 use crate::models::vocabulary::PrefixHash;
 
@@ -34,12 +36,23 @@ pub(super) struct Written {
 impl WholeWords {
     pub(super) fn new(bpe: &Bpe) -> Self {
         let vocabulary = bpe.vocabulary();
+        let longest = vocabulary.entries().map(|entry| vocabulary.bytes_of(entry).len()).max();
+        Self::with_longest(bpe, longest.unwrap_or(0))
+    }
+
+    /// Nothing known yet, and the bytes of the longest token.
+    fn with_longest(bpe: &Bpe, longest: usize) -> Self {
         // Where the model looks words up first, there is nothing to find out.
         let known = if bpe.ignores_merges() { WHOLE } else { UNKNOWN };
-        WholeWords {
-            known: vocabulary.entries().map(|_| AtomicU8::new(known)).collect(),
-            longest: vocabulary.entries().map(|entry| vocabulary.bytes_of(entry).len()).max().unwrap_or(0),
-        }
+        WholeWords { known: bpe.vocabulary().entries().map(|_| AtomicU8::new(known)).collect(), longest }
+    }
+
+    pub(super) fn write(&self, writer: &mut Writer) {
+        writer.number("longest", self.longest as u64);
+    }
+
+    pub(super) fn read(bpe: &Bpe, reader: &Reader) -> Result<Self, TokenizerError> {
+        Ok(Self::with_longest(bpe, reader.size("longest")?))
     }
 
     /// The token that is written as this word is. `text` is working memory.

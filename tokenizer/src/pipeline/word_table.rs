@@ -5,6 +5,10 @@
 
 use std::collections::HashMap;
 
+use crate::TokenizerError;
+use crate::compiled::{Reader, Writer};
+use crate::numbers::{Element, Numbers};
+
 /// An odd number whose products spread over the upper bits: 2^64 divided by the golden ratio.
 const SPREAD: u64 = 0x9E37_79B9_7F4A_7C15;
 
@@ -20,6 +24,9 @@ const BEGINNING: u32 = 3;
 
 /// Of [`Beginning::longer`], that there are pieces of more than sixteen bytes. No longer piece has a length of one.
 const TOO_LONG: u16 = 1;
+
+/// So many pieces are worth a second thread.
+const MANY: usize = 1 << 12;
 
 /// Bits of a letter's place in the alphabet, from 1; 0 is the end of a word.
 const LETTER_BITS: u32 = 5;
@@ -46,7 +53,7 @@ fn head(key: u64, len: u32) -> u64 {
     key & (u64::MAX >> (64 - 8 * len))
 }
 
-trait Key: Copy + Default + PartialEq {
+trait Key: Element + PartialEq + Send + Sync {
     fn hash(self) -> u64;
 }
 
@@ -66,12 +73,23 @@ impl Key for u128 {
 
 /// Open addressing over keys that are not 0.
 #[derive(Debug)]
-struct Table<K> {
+struct Table<K: Key> {
     /// Tag and one more than the index of a key; 0 where free.
-    slots: Vec<u32>,
+    slots: Numbers<u32>,
     shift: u32,
-    keys: Vec<K>,
-    ids: Vec<u32>,
+    keys: Numbers<K>,
+    ids: Numbers<u32>,
+}
+
+/// For so many slots, a power of two that is not 1, how far down the upper bits of a hash have to go.
+fn shift(slots: usize) -> u32 {
+    u64::BITS - slots.trailing_zeros()
+}
+
+/// The first slot for a hash, and what it says of it beside the index.
+#[inline]
+fn place(hash: u64, shift: u32) -> (usize, u32) {
+    ((hash >> shift) as usize, (hash >> (shift - TAG_BITS)) as u32 & ((1 << TAG_BITS) - 1))
 }
 
 impl<K: Key> Table<K> {
@@ -80,41 +98,49 @@ impl<K: Key> Table<K> {
         if entries.len() + 1 >= 1 << INDEX_BITS {
             return None;
         }
-        let bits = (entries.len().max(8) * 3 / 2).next_power_of_two().trailing_zeros();
-        let (keys, ids) = entries.into_iter().unzip();
-        let mut table = Table { slots: vec![0; 1 << bits], shift: u64::BITS - bits, keys, ids };
-        for (key, index) in table.keys.iter().zip(1u32..) {
-            let (mut at, tag) = table.place(*key);
-            while table.slots[at] != 0 {
-                at = (at + 1) & (table.slots.len() - 1);
+        let mut slots = vec![0; (entries.len().max(8) * 3 / 2).next_power_of_two()];
+        let shift = shift(slots.len());
+        let (keys, ids): (Vec<K>, Vec<u32>) = entries.into_iter().unzip();
+        for (key, index) in keys.iter().zip(1u32..) {
+            let (mut at, tag) = place(key.hash(), shift);
+            while slots[at] != 0 {
+                at = (at + 1) & (slots.len() - 1);
             }
-            table.slots[at] = tag << INDEX_BITS | index;
+            slots[at] = tag << INDEX_BITS | index;
         }
-        Some(table)
+        Some(Table { slots: slots.into(), shift, keys: keys.into(), ids: ids.into() })
     }
 
-    #[inline]
-    fn place(&self, key: K) -> (usize, u32) {
-        let hash = key.hash();
-        ((hash >> self.shift) as usize, (hash >> (self.shift - TAG_BITS)) as u32 & ((1 << TAG_BITS) - 1))
+    fn write(&self, writer: &mut Writer) {
+        writer.numbers("slots", &self.slots);
+        writer.numbers("keys", &self.keys);
+        writer.numbers("ids", &self.ids);
+    }
+
+    fn read(reader: &Reader) -> Result<Self, TokenizerError> {
+        let slots: Numbers<u32> = reader.slots("slots")?;
+        Ok(Table { shift: shift(slots.len()), slots, keys: reader.numbers("keys")?, ids: reader.numbers("ids")? })
     }
 
     #[inline]
     fn find(&self, key: K) -> Option<u32> {
-        let (mut at, tag) = self.place(key);
-        loop {
-            let slot = *self.slots.get(at)?;
+        let slots = &*self.slots;
+        let (mut at, tag) = place(key.hash(), self.shift);
+        // A damaged table may have no free slot.
+        for _ in 0..slots.len() {
+            let slot = *slots.get(at)?;
             if slot == 0 {
                 return None;
             }
             if slot >> INDEX_BITS == tag {
-                let index = (slot & ((1 << INDEX_BITS) - 1)) as usize - 1;
+                let index = (slot & ((1 << INDEX_BITS) - 1)).wrapping_sub(1) as usize;
                 if self.keys.get(index) == Some(&key) {
                     return self.ids.get(index).copied();
                 }
             }
-            at = (at + 1) & (self.slots.len() - 1);
+            at = (at + 1) & (slots.len() - 1);
         }
+        None
     }
 }
 
@@ -131,18 +157,36 @@ struct Beginning {
     longer: u16,
 }
 
+impl Beginning {
+    fn packed(self) -> [u32; 3] {
+        [self.key, self.id, u32::from(self.longer) << 16 | u32::from(self.len)]
+    }
+
+    #[inline]
+    fn of([key, id, longer_and_len]: [u32; 3]) -> Self {
+        Beginning { key, id, len: longer_and_len as u16, longer: (longer_and_len >> 16) as u16 }
+    }
+
+    /// That no length is more than the beginning has bytes.
+    fn is_sound([key, _, longer_and_len]: [u32; 3]) -> bool {
+        let bytes = u32::BITS / 8 - key.leading_zeros() / 8;
+        longer_and_len & 0xFFFF <= bytes.min(BEGINNING)
+    }
+}
+
 /// The beginnings of three letters, two at the end of a word, or one, each in the place that its letters say. Words of any script may be
 /// cut to pieces fast by hashing; those of English letters are so many that this pays.
 #[derive(Debug)]
-struct Letters(Vec<u32>);
+struct Letters(Numbers<u32>);
 
 impl Letters {
     const ID_BITS: u32 = 18;
     const LEN_BITS: u32 = 2;
+    const PLACES: usize = 1 << (3 * LETTER_BITS);
 
     /// All `beginnings`; nothing where an id doesn't fit.
     fn new(pieces: &Pieces) -> Self {
-        let mut letters = Letters(vec![0; 1 << (3 * LETTER_BITS)]);
+        let mut letters = vec![0; Self::PLACES];
         // Where no piece begins with a letter, there is nothing to find.
         let begins_pieces = |&first: &u8| pieces.beginning(first.into()).key != 0;
         for first in (b'a'..=b'z').filter(begins_pieces) {
@@ -151,14 +195,14 @@ impl Letters {
                     let key = u64::from_le_bytes([first, second, third, 0, 0, 0, 0, 0]);
                     let Beginning { id, len, longer, .. } = pieces.beginning(key);
                     if id >> Self::ID_BITS != 0 || longer & TOO_LONG != 0 {
-                        return Letters(Vec::new());
+                        return Letters(Numbers::default());
                     }
                     let packed = u32::from(longer >> BEGINNING) << (Self::ID_BITS + Self::LEN_BITS);
-                    letters.0[Self::place(key)] = packed | u32::from(len) << Self::ID_BITS | id;
+                    letters[Self::place(key)] = packed | u32::from(len) << Self::ID_BITS | id;
                 }
             }
         }
-        letters
+        Letters(letters.into())
     }
 
     #[inline]
@@ -229,27 +273,60 @@ struct Pieces {
     short: Table<u64>,
     long: Table<u128>,
     too_long: TooLong,
-    /// Open addressing.
-    beginnings: Vec<Beginning>,
+    /// Open addressing; [`Beginning`]s, packed.
+    beginnings: Numbers<[u32; 3]>,
     beginnings_shift: u32,
     letters: Letters,
 }
 
 impl Pieces {
-    fn new(PieceKeys { whole, too_long }: PieceKeys) -> Option<Self> {
-        let (short, long): (Vec<_>, Vec<_>) = whole.into_iter().partition(|(key, _)| key >> 64 == 0);
+    fn new(PieceKeys { whole, too_long }: &PieceKeys) -> Option<Self> {
+        let (short, long): (Vec<_>, Vec<_>) = whole.iter().copied().partition(|(key, _)| key >> 64 == 0);
         let short = short.into_iter().map(|(key, id)| (key as u64, id));
         let mut pieces = Pieces {
             short: Table::new(short.collect())?,
             long: Table::new(long)?,
-            too_long: TooLong::new(too_long),
-            beginnings: Vec::new(),
+            too_long: TooLong::new(too_long.clone()),
+            beginnings: Numbers::default(),
             beginnings_shift: 0,
-            letters: Letters(Vec::new()),
+            letters: Letters(Numbers::default()),
         };
         pieces.find_beginnings();
         pieces.letters = Letters::new(&pieces);
         Some(pieces)
+    }
+
+    fn write(&self, writer: &mut Writer) {
+        writer.within("short", |writer| self.short.write(writer));
+        writer.within("long", |writer| self.long.write(writer));
+        let mut too_long: Vec<(&[u8], u32)> = self.too_long.ids.iter().map(|(piece, &id)| (&**piece, id)).collect();
+        too_long.sort_unstable();
+        writer.json("too_long", &too_long);
+        writer.numbers("beginnings", &self.beginnings);
+        writer.numbers("letters", &self.letters.0);
+    }
+
+    fn read(reader: &Reader) -> Result<Self, TokenizerError> {
+        let beginnings: Numbers<[u32; 3]> = reader.slots("beginnings")?;
+        if !beginnings.iter().copied().all(Beginning::is_sound) {
+            return Err(reader.invalid("beginnings", "pieces no longer than what they begin with", "longer ones"));
+        }
+        let letters: Numbers<u32> = reader.numbers("letters")?;
+        if ![0, Letters::PLACES].contains(&letters.len()) {
+            return Err(reader.invalid("letters", format!("none or {}", Letters::PLACES), letters.len().to_string()));
+        }
+        let too_long: Vec<(Vec<u8>, u32)> = reader.json("too_long")?;
+        if too_long.iter().any(|(piece, _)| piece.len() <= LONGEST) {
+            return Err(reader.invalid("too_long", format!("pieces of more than {LONGEST} bytes"), "a shorter one"));
+        }
+        Ok(Pieces {
+            short: Table::read(&reader.within("short"))?,
+            long: Table::read(&reader.within("long"))?,
+            too_long: TooLong::new(too_long.into_iter().map(|(piece, id)| (piece.into(), id)).collect()),
+            beginnings_shift: shift(beginnings.len()),
+            beginnings,
+            letters: Letters(letters),
+        })
     }
 
     fn find_beginnings(&mut self) {
@@ -260,37 +337,28 @@ impl Pieces {
         let mut all = different(keys.flat_map(heads));
         all.sort_unstable();
         all.dedup();
-        let bits = (all.len().max(8) * 2).next_power_of_two().trailing_zeros();
-        self.beginnings = vec![Beginning::default(); 1 << bits];
-        self.beginnings_shift = u64::BITS - bits;
+        let mut beginnings = vec![[0; 3]; (all.len().max(8) * 2).next_power_of_two()];
+        self.beginnings_shift = shift(beginnings.len());
         for &key in &all {
             let shorter = (1..=BEGINNING).rev().filter(|&len| key >> (8 * (len - 1)) != 0);
             let piece = shorter.map(|len| (self.short.find(head(key.into(), len)), len)).find(|(id, _)| id.is_some());
             let (id, len) = piece.map_or((0, 0), |(id, len)| (id.unwrap_or(0), len as u16));
-            let at = self.slot(key);
-            self.beginnings[at] = Beginning { key, id, len, longer: 0 };
+            let at = slot(&beginnings, self.beginnings_shift, key);
+            beginnings[at] = Beginning { key, id, len, longer: 0 }.packed();
         }
+        let mut add = |key: u64, longer: u16| {
+            let at = slot(&beginnings, self.beginnings_shift, head(key, BEGINNING) as u32);
+            beginnings[at][2] |= u32::from(longer) << 16;
+        };
         let long = self.long.keys.iter().map(|&key| (key as u64, LONGEST as u32 - key.leading_zeros() / 8));
-        let lens: Vec<(u64, u32)> =
-            self.short.keys.iter().map(|&key| (key, 8 - key.leading_zeros() / 8)).chain(long).collect();
-        for (key, len) in lens.into_iter().filter(|&(_, len)| len > BEGINNING) {
-            let at = self.slot(head(key, BEGINNING) as u32);
-            self.beginnings[at].longer |= 1 << (len - 1);
+        let lens = self.short.keys.iter().map(|&key| (key, 8 - key.leading_zeros() / 8)).chain(long);
+        for (key, len) in lens.filter(|&(_, len)| len > BEGINNING) {
+            add(key, 1 << (len - 1));
         }
         for &key in &too_long {
-            let at = self.slot(head(key, BEGINNING) as u32);
-            self.beginnings[at].longer |= TOO_LONG;
+            add(key, TOO_LONG);
         }
-    }
-
-    /// Where this beginning is, or would be.
-    #[inline]
-    fn slot(&self, key: u32) -> usize {
-        let mut at = (u64::from(key).hash() >> self.beginnings_shift) as usize;
-        while self.beginnings.get(at).is_some_and(|slot| slot.key != key && slot.key != 0) {
-            at = (at + 1) & (self.beginnings.len() - 1);
-        }
-        at
+        self.beginnings = beginnings.into();
     }
 
     /// What is known of the pieces that the first bytes of `key` begin with.
@@ -302,9 +370,13 @@ impl Pieces {
         let mut len = BEGINNING;
         loop {
             let key = head(key, len) as u32;
-            let beginning = self.beginnings.get(self.slot(key)).copied().unwrap_or_default();
-            if beginning.key == key || len == 1 {
+            let at = slot(&self.beginnings, self.beginnings_shift, key);
+            let beginning = self.beginnings.get(at).copied().map(Beginning::of).unwrap_or_default();
+            if beginning.key == key {
                 return beginning;
+            }
+            if len == 1 {
+                return Beginning::default();
             }
             len -= 1;
         }
@@ -350,6 +422,20 @@ impl Pieces {
     }
 }
 
+/// Where this beginning is, or would be.
+#[inline]
+fn slot(beginnings: &[[u32; 3]], shift: u32, key: u32) -> usize {
+    let mut at = (u64::from(key).hash() >> shift) as usize;
+    // A damaged table may have no free slot.
+    for _ in 0..beginnings.len() {
+        if beginnings.get(at).is_none_or(|&[found, ..]| found == key || found == 0) {
+            break;
+        }
+        at = (at + 1) & (beginnings.len() - 1);
+    }
+    at
+}
+
 /// The pieces that words begin with, or go on with, each distinct.
 #[derive(Default)]
 pub(super) struct PieceKeys {
@@ -377,7 +463,27 @@ pub(super) struct WordTable {
 impl WordTable {
     /// Takes the pieces that words begin with and those that they go on with. `None` where they are too many.
     pub(super) fn new(first: PieceKeys, further: PieceKeys) -> Option<Self> {
-        Some(WordTable { first: Pieces::new(first)?, further: Pieces::new(further)? })
+        if further.whole.len() < MANY {
+            return Some(WordTable { first: Pieces::new(&first)?, further: Pieces::new(&further)? });
+        }
+        let (first, other) = std::thread::scope(|scope| {
+            let other = std::thread::Builder::new().spawn_scoped(scope, || Pieces::new(&further));
+            (Pieces::new(&first), other.ok().and_then(|other| other.join().ok()))
+        });
+        // Where the system gives no thread, this one does all.
+        Some(WordTable { first: first?, further: other.unwrap_or_else(|| Pieces::new(&further))? })
+    }
+
+    pub(super) fn write(&self, writer: &mut Writer) {
+        writer.within("first", |writer| self.first.write(writer));
+        writer.within("further", |writer| self.further.write(writer));
+    }
+
+    pub(super) fn read(reader: &Reader) -> Result<Self, TokenizerError> {
+        Ok(WordTable {
+            first: Pieces::read(&reader.within("first"))?,
+            further: Pieces::read(&reader.within("further"))?,
+        })
     }
 
     /// Appends the ids of a word of more than sixteen bytes; `false`, with nothing appended, where it has none.

@@ -1,5 +1,7 @@
 //! Words of byte-level tokenizers: split as GPT-2 does, written in the alphabet that has a character for each byte.
 
+use serde::{Deserialize, Serialize};
+
 use super::pattern::Pattern;
 use super::scanner::Scanner;
 use super::split::Behavior;
@@ -9,7 +11,7 @@ use crate::byte_alphabet::CHARS;
 use crate::normalized::{Alignment, Normalized, Source};
 
 /// `ByteLevel` pre-tokenizer of `tokenizer.json`.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct ByteLevel {
     pub(crate) add_prefix_space: bool,
     pub(crate) use_regex: bool,

@@ -1,11 +1,13 @@
 //! Spaces made visible: `▁` in place of each, and before the first word.
 
+use serde::{Deserialize, Serialize};
+
 use super::split::{self, Behavior};
 use super::{Splits, Word};
 use crate::normalized::{Alignment, Normalized, Source};
 
 /// Which words get a replacement character before them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum PrependScheme {
     /// Every one that doesn't begin with it.
     Always,
@@ -15,7 +17,7 @@ pub(crate) enum PrependScheme {
 }
 
 /// `Metaspace` of `tokenizer.json`.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Metaspace {
     pub(crate) replacement: char,
     pub(crate) prepend_scheme: PrependScheme,

@@ -22,6 +22,8 @@ pub(crate) use splits::Splits;
 
 use std::num::NonZeroUsize;
 
+use serde::{Deserialize, Serialize};
+
 use crate::TokenizerError;
 use crate::normalized::{Alignment, Normalized};
 use crate::unicode::{class, is_numeric};
@@ -34,7 +36,7 @@ pub(crate) struct Word {
 }
 
 /// A pre-tokenizer, compiled. Each variant has the name it has in `tokenizer.json`.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum PreTokenizer {
     Bert,
     ByteLevel(ByteLevel),

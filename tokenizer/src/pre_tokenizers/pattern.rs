@@ -1,6 +1,11 @@
 //! What `Split` looks for.
 
+use std::borrow::Cow;
+use std::sync::OnceLock;
+
 use fancy_regex::{Regex, RegexBuilder};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::scanner::Scanner;
 use crate::TokenizerError;
@@ -13,7 +18,62 @@ pub(crate) enum Pattern {
     /// A well-known expression.
     Scanner(Scanner),
     /// Any other expression.
-    Regex(Box<Regex>),
+    Regex(Box<Expression>),
+}
+
+/// A regular expression, compiled when it is first looked for where it comes from a compiled file: that takes milliseconds.
+#[derive(Debug)]
+pub(crate) struct Expression {
+    text: String,
+    regex: OnceLock<Result<Regex, String>>,
+}
+
+impl Expression {
+    fn new(text: String) -> Self {
+        Expression { text, regex: OnceLock::new() }
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// What the engine says where it can't do it.
+    fn compiled(&self) -> Result<&Regex, &str> {
+        let compile = || RegexBuilder::new(&self.text).oniguruma_mode(true).multi_line(true).build();
+        let regex = self.regex.get_or_init(|| compile().map_err(|error| error.to_string()));
+        regex.as_ref().map_err(String::as_str)
+    }
+}
+
+/// A pattern as compiled files have it: the text, or the expression.
+#[derive(Serialize, Deserialize)]
+enum Written<'a> {
+    Literal(Cow<'a, str>),
+    Regex(Cow<'a, str>),
+}
+
+impl Serialize for Pattern {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let written = match self {
+            Pattern::Literal(text) => Written::Literal(text.into()),
+            Pattern::Scanner(scanner) => Written::Regex(scanner.expression().into()),
+            Pattern::Regex(regex) => Written::Regex(regex.as_str().into()),
+        };
+        written.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Pattern {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let pattern = match Written::deserialize(deserializer)? {
+            Written::Literal(text) => Pattern::literal(text.into_owned()).map_err(D::Error::custom)?,
+            Written::Regex(expression) => match Scanner::of(&expression) {
+                Some(scanner) => Pattern::Scanner(scanner),
+                None => Pattern::Regex(Box::new(Expression::new(expression.into_owned()))),
+            },
+        };
+        Ok(pattern)
+    }
 }
 
 impl Pattern {
@@ -31,8 +91,9 @@ impl Pattern {
         if let Some(scanner) = Scanner::of(expression) {
             return Ok(Pattern::Scanner(scanner));
         }
-        let regex = RegexBuilder::new(&with_its_words(expression)).oniguruma_mode(true).multi_line(true).build();
-        regex.map(|regex| Pattern::Regex(Box::new(regex))).map_err(|error| error.to_string())
+        let expression = Expression::new(with_its_words(expression));
+        expression.compiled().map_err(str::to_owned)?;
+        Ok(Pattern::Regex(Box::new(expression)))
     }
 
     /// Calls `part` for every match and for what lies between, in order, with the bytes and whether it is a match.
@@ -57,12 +118,11 @@ impl Pattern {
                     start = end;
                 }
             }
-            Pattern::Regex(regex) => {
-                for matched in regex.find_iter(text) {
-                    let matched = matched.map_err(|error| TokenizerError::Regex {
-                        pattern: regex.as_str().to_owned(),
-                        message: error.to_string(),
-                    })?;
+            Pattern::Regex(expression) => {
+                let fault =
+                    |message: String| TokenizerError::Regex { pattern: expression.as_str().to_owned(), message };
+                for matched in expression.compiled().map_err(|message| fault(message.to_owned()))?.find_iter(text) {
+                    let matched = matched.map_err(|error| fault(error.to_string()))?;
                     found(matched.start(), matched.end());
                 }
             }

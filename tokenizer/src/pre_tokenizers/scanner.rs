@@ -38,6 +38,11 @@ impl Scanner {
         KNOWN.iter().find(|(known, _)| *known == expression).map(|&(_, scanner)| scanner)
     }
 
+    /// One of the expressions whose words it finds.
+    pub(crate) fn expression(self) -> &'static str {
+        KNOWN.iter().find(|(_, scanner)| *scanner == self).map_or(GPT2, |(expression, _)| expression)
+    }
+
     /// Where the word that begins at `start` ends. `text` goes on at `start`.
     pub(crate) fn end(self, text: &str, start: usize) -> usize {
         match self {

@@ -1,5 +1,7 @@
 //! Splitting at matches of a pattern, with the reference's five ways to treat them.
 
+use serde::{Deserialize, Serialize};
+
 use super::pattern::Pattern;
 use super::scanner::Scanner;
 use super::{Splits, Word};
@@ -7,7 +9,7 @@ use crate::TokenizerError;
 use crate::normalized::{Alignment, Normalized};
 
 /// What becomes of a delimiter; `the-final--countdown` split at `-` shows each.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Behavior {
     /// `the`, `final`, `countdown`
     Removed,
@@ -22,7 +24,7 @@ pub(crate) enum Behavior {
 }
 
 /// `Split` of `tokenizer.json`.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Split {
     pub(crate) pattern: Pattern,
     pub(crate) behavior: Behavior,

@@ -6,10 +6,12 @@ mod trim;
 pub(crate) use template::{Template, TemplatePiece, Windowed};
 pub(crate) use trim::{Trim, Trimmer};
 
+use serde::{Deserialize, Serialize};
+
 /// A post-processor, compiled. Its default adds nothing.
 ///
 /// `BertProcessing`, `RobertaProcessing` and `TemplateProcessing` of `tokenizer.json` are all templates.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct PostProcessor {
     pub(crate) single: Template,
     pub(crate) pair: Template,

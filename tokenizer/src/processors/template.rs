@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use serde::{Deserialize, Serialize};
+
 use super::Trimmer;
 use crate::TokenizerError;
 use crate::encoding::{EncodedToken, Encoding};
@@ -12,7 +14,7 @@ use crate::pipeline::Tokens;
 const MAX_OVERFLOW: usize = 1 << 25;
 
 /// One place of a template.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) enum TemplatePiece {
     Special {
         id: u32,
@@ -26,7 +28,8 @@ pub(crate) enum TemplatePiece {
 }
 
 /// A pattern of sequences and special tokens.
-#[derive(Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(from = "Vec<TemplatePiece>", into = "Vec<TemplatePiece>")]
 pub(crate) struct Template {
     pieces: Vec<TemplatePiece>,
     special_tokens: usize,
@@ -37,6 +40,18 @@ pub(crate) struct Windowed<'a> {
     pub(crate) tokens: &'a Tokens,
     pub(crate) windows: Vec<Range<usize>>,
     pub(crate) trimmer: Option<Trimmer<'a>>,
+}
+
+impl From<Vec<TemplatePiece>> for Template {
+    fn from(pieces: Vec<TemplatePiece>) -> Self {
+        Template::new(pieces)
+    }
+}
+
+impl From<Template> for Vec<TemplatePiece> {
+    fn from(template: Template) -> Self {
+        template.pieces
+    }
 }
 
 impl Template {

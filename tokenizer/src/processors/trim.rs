@@ -1,12 +1,14 @@
 //! White space off the offsets of byte-level tokens.
 
+use serde::{Deserialize, Serialize};
+
 use crate::byte_alphabet::SPACE;
 use crate::normalized::Span;
 use crate::pipeline::{Pipeline, Token};
 use crate::unicode::class;
 
 /// How `trim_offsets` of `tokenizer.json` works.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Trim {
     /// Whether a single leading space of the first token is taken for one that was put before the text.
     pub(crate) add_prefix_space: bool,

@@ -1,8 +1,18 @@
 //! What several test files need.
 
+#![allow(dead_code, reason = "not every test file needs all of it")]
+
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use loquat_tokenizer::Tokenizer;
+
+/// The same tokenizer by way of its compiled form.
+pub fn compiled(tokenizer: &Tokenizer) -> Tokenizer {
+    let bytes = tokenizer.to_compiled();
+    Tokenizer::verify_compiled("compiled", &bytes).expect("what was just written");
+    Tokenizer::from_compiled("compiled", Arc::new(bytes)).expect("a tokenizer")
+}
 
 /// A folder that is removed again.
 pub struct Folder(pub PathBuf);

@@ -1,6 +1,7 @@
 //! One file per command.
 
 pub mod classify;
+pub mod compile_tokenizer;
 pub mod decode;
 pub mod embed;
 pub mod fill_mask;

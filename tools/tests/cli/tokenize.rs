@@ -123,3 +123,29 @@ fn jobs_change_nothing_and_stats_go_to_stderr() {
     assert_eq!((together.code, together.stdout), (Some(0), alone.stdout));
     assert!(together.stderr.contains("3000 inputs") && together.stderr.contains("tokens/s"), "{}", together.stderr);
 }
+
+#[test]
+fn a_compiled_tokenizer_is_the_same_and_is_never_taken_for_files_that_are_there() {
+    let folder = std::env::temp_dir().join(format!("loquat-compile-tokenizer-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).expect("a folder");
+    let vocabulary = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nhello\nworld\n";
+    std::fs::write(folder.join("vocab.txt"), vocabulary).expect("a file");
+    let (folder_name, compiled) = (folder.display().to_string(), folder.join("tokenizer.loqtok"));
+    let out = compiled.display().to_string();
+    let run = loquat(["compile-tokenizer", "--json", &folder_name, "--out", &out]).ok();
+    let bytes = std::fs::read(&compiled).expect("the compiled tokenizer");
+    assert_eq!(run.json()[0], json!({"out": out, "bytes": bytes.len(), "tokens": 7}));
+    let ids =
+        |model: &str| loquat(["tokenize", "--json", "--model", model, "hello world"]).ok().json()[0]["ids"].clone();
+    assert_eq!(ids(&out), json!([2, 5, 6, 3]));
+    // The vocabulary changes, and its compiled form lies beside it.
+    std::fs::write(folder.join("vocab.txt"), vocabulary.replace("hello\nworld", "world\nhello")).expect("a file");
+    assert_eq!(ids(&folder_name), json!([2, 6, 5, 3]));
+    std::fs::remove_file(folder.join("vocab.txt")).expect("a file");
+    assert_eq!(ids(&folder_name), json!([2, 5, 6, 3]));
+    std::fs::write(&compiled, &bytes[..bytes.len() - 1]).expect("a file");
+    let run = loquat(["tokenize", "--model", &out, "hello"]);
+    assert_eq!(run.code, Some(1));
+    assert!(run.stderr.contains("tokenizer.loqtok (header): expected a file of"), "{}", run.stderr);
+    std::fs::remove_dir_all(&folder).expect("the folder");
+}

@@ -2,8 +2,18 @@
 
 use crate::run::{loquat, loquat_with_stdin};
 
-const COMMANDS: [&str; 9] =
-    ["embed", "similarity", "search", "tokenize", "decode", "forward", "inspect", "profile", "hwbench"];
+const COMMANDS: [&str; 10] = [
+    "embed",
+    "similarity",
+    "search",
+    "tokenize",
+    "decode",
+    "compile-tokenizer",
+    "forward",
+    "inspect",
+    "profile",
+    "hwbench",
+];
 
 #[test]
 fn help_names_every_command_and_every_command_has_examples() {

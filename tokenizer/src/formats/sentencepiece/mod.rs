@@ -215,7 +215,7 @@ impl Assembly<'_> {
         }
         let unk_id = self.unk_id(spm);
         let scores = pieces.iter().map(|&(_, score)| score).collect();
-        let parts = UnigramParts { vocabulary, scores, unk_id, byte_fallback: spm.byte_fallback };
+        let parts = UnigramParts { vocabulary, trie: None, scores, unk_id, byte_fallback: spm.byte_fallback };
         Unigram::new(parts).map(Model::Unigram).map_err(|fault| match fault {
             UnigramFault::UnkId { pieces } => {
                 self.invalid("unk_id", format!("the place of one of {pieces} pieces"), format!("{unk_id:?}"))

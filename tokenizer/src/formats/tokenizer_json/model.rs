@@ -127,10 +127,10 @@ fn unigram<'a>(file: &JsonFile<'a>, raw: &'a RawValue, large: Large) -> Result<M
         _ => file.part(fields.vocab, "$.model.vocab")?,
     };
     // As in the reference, where a piece is listed again, the last place counts.
-    let pieces = pieces.build_with_repeats();
-    let pieces = pieces.map_err(|fault| file.invalid("$.model.vocab", "pieces", found(&fault)))?;
+    let built = pieces.build_with_trie();
+    let (vocabulary, trie) = built.map_err(|fault| file.invalid("$.model.vocab", "pieces", found(&fault)))?;
     let UnigramFields { unk_id, byte_fallback, .. } = fields;
-    let parts = UnigramParts { vocabulary: pieces, scores, unk_id, byte_fallback };
+    let parts = UnigramParts { vocabulary, trie, scores, unk_id, byte_fallback };
     Unigram::new(parts).map(Model::Unigram).map_err(|fault| match fault {
         UnigramFault::UnkId { pieces } => {
             let found = unk_id.unwrap_or_default().to_string();

@@ -1,19 +1,35 @@
 //! The merges of single bytes, with which every word of a byte-level model begins.
 
 use super::merge_table::MergeTable;
+use crate::TokenizerError;
+use crate::compiled::{Reader, Writer};
+use crate::numbers::Numbers;
 
 /// The token of each byte, and the rank of the merge of each pair of bytes.
 #[derive(Debug)]
 pub(crate) struct ByteMerges {
     ids: Box<[u32; 256]>,
-    pairs: Box<[u32]>,
+    pairs: Numbers<u32>,
 }
 
 impl ByteMerges {
     pub(super) fn new(merges: &MergeTable, ids: Box<[u32; 256]>) -> Self {
         let pair = |left: &u32| ids.map(|right| merges.rank(*left, right));
-        let pairs = ids.iter().flat_map(pair).collect();
-        ByteMerges { ids, pairs }
+        let pairs: Vec<u32> = ids.iter().flat_map(pair).collect();
+        ByteMerges { ids, pairs: pairs.into() }
+    }
+
+    pub(crate) fn write(&self, writer: &mut Writer) {
+        writer.numbers("bytes", &self.ids[..]);
+        writer.numbers("pairs", &self.pairs);
+    }
+
+    pub(crate) fn read(reader: &Reader) -> Result<Self, TokenizerError> {
+        let ids: Numbers<u32> = reader.exactly("bytes", 256)?;
+        Ok(ByteMerges {
+            ids: Box::new(std::array::from_fn(|byte| ids.get(byte).copied().unwrap_or_default())),
+            pairs: reader.exactly("pairs", 256 * 256)?,
+        })
     }
 
     #[inline]

@@ -2,6 +2,10 @@
 
 use std::collections::HashMap;
 
+use crate::TokenizerError;
+use crate::compiled::{Reader, Writer};
+use crate::numbers::Numbers;
+
 /// The rank of a pair that doesn't merge. Later than any merge.
 pub(super) const NEVER: u32 = u32::MAX;
 
@@ -23,36 +27,113 @@ const MOST_FILTER_WORDS: usize = 1 << 15;
 #[derive(Debug)]
 pub(crate) struct MergeTable {
     /// The left id, the right one and the rank, from the upper bits down; 0 where free. At most four fifths are taken.
-    slots: Vec<u64>,
+    slots: Numbers<u64>,
     /// The hash's upper bits say where to begin; this many are not used.
     shift: u32,
     /// Two bits in one word for each pair that merges.
-    filter: Vec<u64>,
+    filter: Numbers<u64>,
     filter_shift: u32,
     /// The ranks of merges of ids, or with ranks, that a slot has no bits for.
     large: HashMap<(u32, u32), u32>,
     /// What merges become, by rank.
+    ids: Numbers<u32>,
+    /// The first of these, where the others follow one by one, so that there is no need to look.
+    first_in_order: Option<u32>,
+}
+
+/// Takes merges in their order.
+pub(super) struct MergeTableBuilder {
+    slots: Vec<u64>,
+    filter: Vec<u64>,
+    large: HashMap<(u32, u32), u32>,
     ids: Vec<u32>,
-    /// Whether these follow each other, so that there is no need to look.
+    /// Whether these follow each other.
     in_order: bool,
 }
 
 /// Slots that are looked at together.
 const TOGETHER: usize = 4;
 
-impl MergeTable {
+/// How far the upper bits of a hash, which are a place among so many, a power of two that is not 1, have to go down.
+fn shift(places: usize) -> u32 {
+    u64::BITS - places.trailing_zeros()
+}
+
+impl MergeTableBuilder {
     pub(super) fn with_capacity(merges: usize) -> Self {
         let size = (merges + merges / 4 + 1).next_power_of_two().max(2);
         let words = (merges * FILTER_BITS / 64).next_power_of_two().clamp(2, MOST_FILTER_WORDS);
-        MergeTable {
+        MergeTableBuilder {
             slots: vec![0; size],
-            shift: u64::BITS - size.trailing_zeros(),
             filter: vec![0; words],
-            filter_shift: u64::BITS - words.trailing_zeros(),
             large: HashMap::new(),
             ids: Vec::with_capacity(merges),
             in_order: true,
         }
+    }
+
+    /// Adds the next merge of the list, for which the caller has made room. Where a pair is listed twice, the last place
+    /// counts, as the reference has it.
+    pub(super) fn push(&mut self, left: u32, right: u32, id: u32) {
+        // The caller counts.
+        let rank = self.ids.len() as u32;
+        self.ids.push(id);
+        self.in_order &= self.ids[0].checked_add(rank) == Some(id);
+        let hash = MergeTable::hash(left, right);
+        let word = (hash >> shift(self.filter.len())) as usize;
+        self.filter[word] |= MergeTable::bits(hash);
+        if (left | right) >= LIMIT || rank >= LARGE {
+            self.large.insert((left, right), rank);
+        }
+        if (left | right) < LIMIT {
+            let pair = MergeTable::pair(left, right);
+            let mask = self.slots.len() - 1;
+            let mut at = (hash >> shift(self.slots.len())) as usize;
+            while self.slots[at] != 0 && self.slots[at] >> BITS != pair {
+                at = (at + 1) & mask;
+            }
+            self.slots[at] = pair << BITS | u64::from(rank.min(LARGE));
+        }
+    }
+
+    pub(super) fn build(self) -> MergeTable {
+        MergeTable {
+            shift: shift(self.slots.len()),
+            slots: self.slots.into(),
+            filter_shift: shift(self.filter.len()),
+            filter: self.filter.into(),
+            large: self.large,
+            first_in_order: self.ids.first().copied().filter(|_| self.in_order),
+            ids: self.ids.into(),
+        }
+    }
+}
+
+impl MergeTable {
+    pub(super) fn write(&self, writer: &mut Writer) {
+        writer.numbers("slots", &self.slots);
+        writer.numbers("filter", &self.filter);
+        let mut large: Vec<[u32; 3]> = self.large.iter().map(|(&(left, right), &rank)| [left, right, rank]).collect();
+        large.sort_unstable();
+        writer.numbers("large", &large);
+        writer.numbers("ids", &self.ids);
+        writer.number("in_order", self.first_in_order.is_some().into());
+    }
+
+    pub(super) fn read(reader: &Reader) -> Result<Self, TokenizerError> {
+        let (slots, filter) = (reader.slots("slots")?, reader.slots("filter")?);
+        let large: Numbers<[u32; 3]> = reader.numbers("large")?;
+        let ids: Numbers<u32> = reader.numbers("ids")?;
+        let in_order = reader.number("in_order")? != 0;
+        Ok(MergeTable {
+            shift: shift(slots.len()),
+            slots,
+            filter_shift: shift(filter.len()),
+            filter,
+            large: large.iter().map(|&[left, right, rank]| ((left, right), rank)).collect(),
+            first_in_order: ids.first().copied().filter(|_| in_order),
+            ids,
+        })
     }
 
     #[inline]
@@ -102,19 +183,22 @@ impl MergeTable {
 
     /// The rank of a merge that the filter lets pass, slot by slot.
     #[cold]
-    fn rank_from(&self, mut at: usize, left: u32, right: u32) -> u32 {
-        let mask = self.slots.len() - 1;
+    fn rank_from(&self, first: usize, left: u32, right: u32) -> u32 {
+        let slots = &*self.slots;
+        let mask = slots.len() - 1;
         let pair = Self::pair(left, right);
-        loop {
-            match self.slots[at & mask] {
+        // A damaged table may have no free slot.
+        for at in first..first + slots.len() {
+            match slots[at & mask] {
                 0 => return NEVER,
                 slot if slot >> BITS == pair => match slot as u32 % LIMIT {
                     LARGE => return self.large_rank(left, right),
                     rank => return rank,
                 },
-                _ => at += 1,
+                _ => {}
             }
         }
+        NEVER
     }
 
     #[cold]
@@ -125,29 +209,9 @@ impl MergeTable {
     /// What the merge of this rank becomes, which [`rank`](Self::rank) gave.
     #[inline]
     pub(super) fn id(&self, rank: u32) -> u32 {
-        if self.in_order { self.ids[0] + rank } else { self.ids[rank as usize] }
-    }
-
-    /// Adds the next merge of the list, for which the caller has made room. Where a pair is listed twice, the last place
-    /// counts, as the reference has it.
-    pub(super) fn push(&mut self, left: u32, right: u32, id: u32) {
-        // The caller counts.
-        let rank = self.ids.len() as u32;
-        self.ids.push(id);
-        self.in_order &= self.ids[0].checked_add(rank) == Some(id);
-        let hash = Self::hash(left, right);
-        self.filter[(hash >> self.filter_shift) as usize] |= Self::bits(hash);
-        if (left | right) >= LIMIT || rank >= LARGE {
-            self.large.insert((left, right), rank);
-        }
-        if (left | right) < LIMIT {
-            let pair = Self::pair(left, right);
-            let mask = self.slots.len() - 1;
-            let mut at = (hash >> self.shift) as usize;
-            while self.slots[at] != 0 && self.slots[at] >> BITS != pair {
-                at = (at + 1) & mask;
-            }
-            self.slots[at] = pair << BITS | u64::from(rank.min(LARGE));
+        match self.first_in_order {
+            Some(first) => first.wrapping_add(rank),
+            None => self.ids.get(rank as usize).copied().unwrap_or_default(),
         }
     }
 }
@@ -159,8 +223,9 @@ mod tests {
     #[test]
     fn tables_of_any_size_have_a_free_place() {
         for merges in 0..100 {
-            let mut table = MergeTable::with_capacity(merges as usize);
+            let mut table = MergeTableBuilder::with_capacity(merges as usize);
             (0..merges).for_each(|rank| table.push(rank, rank, rank));
+            let table = table.build();
             assert!(table.slots.contains(&0), "{merges}");
             assert!((0..merges).all(|rank| table.rank(rank, rank) == rank), "{merges}");
         }
@@ -169,7 +234,7 @@ mod tests {
     #[test]
     fn merges_with_large_ids_and_ranks_are_found_like_others() {
         const MERGES: u32 = LIMIT + 1000;
-        let mut table = MergeTable::with_capacity(MERGES as usize);
+        let mut table = MergeTableBuilder::with_capacity(MERGES as usize);
         let pair = |rank: u32| match rank % 3 {
             0 => (rank, rank / 2),
             1 => (rank / 2, 5),
@@ -179,6 +244,7 @@ mod tests {
             let (left, right) = pair(rank % (LIMIT - 10));
             table.push(left, right, rank ^ 1);
         }
+        let table = table.build();
         for rank in 0..MERGES {
             let (left, right) = pair(rank % (LIMIT - 10));
             // The last place of those that are listed twice.

@@ -13,14 +13,16 @@ use std::ops::Range;
 
 pub(crate) use byte_merges::ByteMerges;
 pub(crate) use merge_list::MergeList;
-use merge_table::MergeTable;
+use merge_table::{MergeTable, MergeTableBuilder};
 pub(crate) use merging::Scratch;
 use merging::Symbol;
+use serde::{Deserialize, Serialize};
 
 use super::TokenSink;
 use super::vocabulary::{PrefixHash, TOGETHER, Vocabulary};
 use crate::TokenizerError;
 use crate::byte_alphabet::CHARS;
+use crate::compiled::{Reader, Writer};
 
 /// What a [`Bpe`] is made of, as the file gives it.
 #[derive(Debug)]
@@ -181,26 +183,69 @@ pub(crate) struct Bpe {
     ignore_merges: bool,
 }
 
+/// What a compiled file says of a [`Bpe`] beside its tables.
+#[derive(Serialize, Deserialize)]
+struct Settings {
+    unk_token: Option<String>,
+    continuing_subword_prefix: String,
+    end_of_word_suffix: String,
+    fuse_unk: bool,
+    byte_fallback: bool,
+    ignore_merges: bool,
+}
+
 impl Bpe {
     pub(crate) fn new(parts: BpeParts) -> Result<Self, BpeFault> {
         let vocabulary = parts.vocabulary;
         let prefix_len = parts.continuing_subword_prefix.len();
-        let mut merges = MergeTable::with_capacity(parts.merges.len());
+        let mut merges = MergeTableBuilder::with_capacity(parts.merges.len());
         for (left, right, id) in resolve(&parts.merges, &vocabulary, prefix_len)? {
             merges.push(left, right, id);
         }
-        let byte_token = |byte: usize| vocabulary.token_to_id(&format!("<0x{byte:02X}>"));
-        Ok(Bpe {
-            unk_id: parts.unk_token.as_deref().and_then(|token| vocabulary.token_to_id(token)),
-            byte_tokens: parts.byte_fallback.then(|| Box::new(std::array::from_fn(byte_token))),
-            vocabulary,
-            merges,
+        let settings = Settings {
             unk_token: parts.unk_token,
             continuing_subword_prefix: parts.continuing_subword_prefix,
             end_of_word_suffix: parts.end_of_word_suffix,
             fuse_unk: parts.fuse_unk,
+            byte_fallback: parts.byte_fallback,
             ignore_merges: parts.ignore_merges,
-        })
+        };
+        Ok(Self::with_settings(vocabulary, merges.build(), settings))
+    }
+
+    fn with_settings(vocabulary: Vocabulary, merges: MergeTable, settings: Settings) -> Self {
+        let byte_token = |byte: usize| vocabulary.token_to_id(&format!("<0x{byte:02X}>"));
+        Bpe {
+            unk_id: settings.unk_token.as_deref().and_then(|token| vocabulary.token_to_id(token)),
+            byte_tokens: settings.byte_fallback.then(|| Box::new(std::array::from_fn(byte_token))),
+            vocabulary,
+            merges,
+            unk_token: settings.unk_token,
+            continuing_subword_prefix: settings.continuing_subword_prefix,
+            end_of_word_suffix: settings.end_of_word_suffix,
+            fuse_unk: settings.fuse_unk,
+            ignore_merges: settings.ignore_merges,
+        }
+    }
+
+    pub(crate) fn write(&self, writer: &mut Writer) {
+        writer.within("vocabulary", |writer| self.vocabulary.write(writer));
+        writer.within("merges", |writer| self.merges.write(writer));
+        let settings = Settings {
+            unk_token: self.unk_token.clone(),
+            continuing_subword_prefix: self.continuing_subword_prefix.clone(),
+            end_of_word_suffix: self.end_of_word_suffix.clone(),
+            fuse_unk: self.fuse_unk,
+            byte_fallback: self.byte_tokens.is_some(),
+            ignore_merges: self.ignore_merges,
+        };
+        writer.json("settings", &settings);
+    }
+
+    pub(crate) fn read(reader: &Reader) -> Result<Self, TokenizerError> {
+        let vocabulary = Vocabulary::read(&reader.within("vocabulary"))?;
+        let merges = MergeTable::read(&reader.within("merges"))?;
+        Ok(Self::with_settings(vocabulary, merges, reader.json("settings")?))
     }
 
     pub(crate) fn vocabulary(&self) -> &Vocabulary {
