@@ -174,7 +174,7 @@ fn int4_weights_are_taken_over_as_they_are() {
         let quantizer = Quantizer::new(goldens("bert/h64-heads1-gelu"), WeightFormat::Int4).group(group);
         quantizer.write(&folder).expect("it is sound");
         let run = |precision| {
-            let encoder = Encoder::builder().model(&folder).precision(precision).build().expect("it loads");
+            let encoder = Encoder::builder().model(folder.as_path()).precision(precision).build().expect("it loads");
             encoder.run(&batch).expect("ids in range").take("last_hidden_state").expect("every encoder has it").data
         };
         for (found, expected) in run(Precision::Int4).iter().zip(run(Precision::F32)) {
