@@ -24,6 +24,8 @@ pub enum Pooling {
     MeanSqrtLen,
     /// The last row.
     Last,
+    /// Their mean with weights 1, 2, 3, …, so that what comes later counts for more.
+    WeightedMean,
 }
 
 /// Pools the rows of each sequence of `x` into the row of `out` that has the sequence's number.
@@ -57,6 +59,7 @@ pub fn pool(
         Pooling::Mean => Reduction::Mean,
         Pooling::MeanSqrtLen => Reduction::MeanSqrtLen,
         Pooling::Max => Reduction::Max,
+        Pooling::WeightedMean => Reduction::WeightedMean,
     };
     /// Columns of one work item: some cache lines of each row, few enough that a single sequence occupies several workers.
     const COLUMNS: usize = 128;
@@ -79,6 +82,7 @@ pub fn pool(
 enum Reduction {
     Mean,
     MeanSqrtLen,
+    WeightedMean,
     Max,
 }
 
@@ -114,8 +118,13 @@ impl WithSimd for Block<'_> {
             let start = column + i * GROUP * S::F32_LANES;
             let columns = start..start + target.len();
             let pooled = match reduction {
-                Reduction::Mean => divide(simd, sum(simd, x, rows.clone(), columns), count),
-                Reduction::MeanSqrtLen => divide(simd, sum(simd, x, rows.clone(), columns), count.sqrt()),
+                Reduction::Mean => divide(simd, sum::<S, false>(simd, x, rows.clone(), columns), count),
+                Reduction::MeanSqrtLen => divide(simd, sum::<S, false>(simd, x, rows.clone(), columns), count.sqrt()),
+                Reduction::WeightedMean => {
+                    // Half of n (n + 1), which a product of floats would round twice.
+                    let weights = (rows.len() as f64 * (rows.len() as f64 + 1.0) / 2.0) as f32;
+                    divide(simd, sum::<S, true>(simd, x, rows.clone(), columns), weights)
+                }
                 Reduction::Max => max(simd, x, rows.clone(), columns),
             };
             let mut padded = [0.0; WIDEST_GROUP];
@@ -137,9 +146,9 @@ fn load<S: Simd>(row: &[f32], columns: std::ops::Range<usize>) -> [S::f32s; GROU
     pulp::as_arrays::<GROUP, _>(S::as_simd_f32s(&padded).0).0[0]
 }
 
-/// Sums of columns over rows. In two levels, so that the error grows with the number of blocks and not of rows.
+/// Sums of columns over rows, `WEIGHTED` with 1, 2, 3, …. In two levels, so that the error grows with the number of blocks and not of rows.
 #[inline(always)]
-fn sum<S: Simd>(
+fn sum<S: Simd, const WEIGHTED: bool>(
     simd: S,
     x: MatRef<'_>,
     rows: std::ops::Range<usize>,
@@ -150,8 +159,9 @@ fn sum<S: Simd>(
     for first in rows.clone().step_by(BLOCK) {
         let mut block = [simd.splat_f32s(0.0); GROUP];
         for row in first..rows.end.min(first + BLOCK) {
+            let weight = simd.splat_f32s((row - rows.start + 1) as f32);
             for (sum, x) in block.iter_mut().zip(load::<S>(x.row(row), columns.clone())) {
-                *sum = simd.add_f32s(*sum, x);
+                *sum = simd.add_f32s(*sum, if WEIGHTED { simd.mul_f32s(x, weight) } else { x });
             }
         }
         for (total, block) in total.iter_mut().zip(block) {
@@ -206,6 +216,10 @@ pub mod reference {
             Pooling::Max => column(j).fold(f64::NEG_INFINITY, f64::max),
             Pooling::Cls => f64::from(rows[0][j]),
             Pooling::Last => f64::from(rows[rows.len() - 1][j]),
+            Pooling::WeightedMean => {
+                let weighted = column(j).zip(1..).map(|(value, weight)| value * f64::from(weight));
+                weighted.sum::<f64>() / (count * (count + 1.0) / 2.0)
+            }
         };
         (0..width).map(value).collect()
     }

@@ -31,7 +31,7 @@ const fn kernel(name: &'static str, arithmetic: Arithmetic, run: unsafe fn(&Code
         arithmetic,
         mr: MR,
         nr: NR,
-        tile: TileFn::Coded { run, enter: amx::configure, leave: amx::release, offset: 0 },
+        tile: TileFn::Coded { run, enter: amx::configure, leave: amx::release, least: -128 },
     }
 }
 

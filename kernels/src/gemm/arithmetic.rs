@@ -15,8 +15,8 @@ pub enum Arithmetic {
     Bf16x3,
     /// Values rounded to `bf16`, added up in `f32`.
     Bf16,
-    /// Values rounded to 127 steps either way: of each output column's largest weight, and of each row's largest activation. Products are
-    /// added up exactly.
+    /// Values rounded to bytes: the weights of an output column to 127 steps either way of its largest, the activations of a row to 254 steps
+    /// from its least to its greatest. Products are added up exactly.
     Int8,
     /// Weights rounded to four bits, with a scale for each 32 of a column; activations and sums are `f32`. For products that are limited by
     /// reading the weights, such as those of one row. See [`int4`](super::int4).
@@ -50,7 +50,7 @@ impl Arithmetic {
         }
     }
 
-    /// Rows of `nr` words behind those of a panel's weights: the columns' scales, and 128 times the sums of their weights.
+    /// Rows of `nr` words behind those of a panel's weights: the columns' scales, and the sums of their codes.
     pub(super) fn trailing_rows(self) -> usize {
         if self == Arithmetic::Int8 { 2 } else { 0 }
     }
@@ -64,18 +64,13 @@ pub(crate) const TILE_WORDS: usize = 16;
 ///
 /// * `Bf16`: two values a word, the first in the lower half.
 /// * `Bf16x3`: the same by turns, 16 words of high parts and the 16 of the corresponding low ones.
-/// * `Int8`: four values a word, the first in the lowest byte.
+/// * `Int8`: four values a word, the first in the lowest byte, as weights have it.
 pub(crate) fn encode(cpu: &Cpu, arithmetic: Arithmetic, values: &[f32], words: &mut [u32]) -> f32 {
     debug_assert_eq!(words.len(), arithmetic.words(values.len()));
     match arithmetic {
         Arithmetic::F32 | Arithmetic::Int4 => {
             words.copy_from_slice(bytemuck::cast_slice(values));
             1.0
-        }
-        #[cfg(target_arch = "x86_64")]
-        Arithmetic::Int8 if cpu.features().contains(Features::AVX512) => {
-            // SAFETY: the level has the instructions.
-            unsafe { x86::int8(values, words) }
         }
         Arithmetic::Int8 => cpu.arch().dispatch(EncodeInt8 { values, words }),
         #[cfg(target_arch = "x86_64")]
@@ -148,7 +143,7 @@ struct EncodeInt8<'a> {
     words: &'a mut [u32],
 }
 
-/// The largest magnitude that a value is coded as.
+/// The largest magnitude that a weight is coded as.
 const MOST: f32 = 127.0;
 
 /// Adding it leaves a number's nearest integer in the low bits.
@@ -173,6 +168,86 @@ impl pulp::WithSimd for EncodeInt8<'_> {
     }
 }
 
+/// What the bytes of a row of activations stand for: `scale * (byte - zero)`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct RowCode {
+    /// Not finite if a value of the row isn't.
+    pub(super) scale: f32,
+    pub(super) zero: i32,
+}
+
+/// Writes a row of activations as bytes, four a word, zeros behind its end: `words` is [`Arithmetic::words`] long. The row's least value, or 0 if
+/// that is less, becomes the byte `least`, which is even and has 255 more above it.
+///
+/// Unlike weights, activations are seldom even about zero: most of those that come from GELU are near the lower end.
+pub(super) fn encode_row(cpu: &Cpu, values: &[f32], least: i32, words: &mut [u32]) -> RowCode {
+    debug_assert!(least % 2 == 0 && words.len() == Arithmetic::Int8.words(values.len()));
+    #[cfg(target_arch = "x86_64")]
+    if cpu.features().contains(Features::AVX512) {
+        // SAFETY: the level has the instructions.
+        return unsafe { x86::int8_row(values, least, words) };
+    }
+    cpu.arch().dispatch(EncodeRow { values, least, words })
+}
+
+struct EncodeRow<'a> {
+    values: &'a [f32],
+    least: i32,
+    words: &'a mut [u32],
+}
+
+impl pulp::WithSimd for EncodeRow<'_> {
+    type Output = RowCode;
+
+    #[inline(always)]
+    fn with_simd<S: pulp::Simd>(self, _: S) -> RowCode {
+        let keys = self.values.iter().fold((0, 0), |(low, high), value| {
+            let key = order_key(value.to_bits() as i32);
+            (key.min(low), key.max(high))
+        });
+        let steps = Steps::new(keys, self.least);
+        let bytes: &mut [u8] = bytemuck::cast_slice_mut(self.words);
+        let (coded, rest) = bytes.split_at_mut(self.values.len());
+        for (byte, value) in coded.iter_mut().zip(self.values) {
+            *byte = (value * steps.factor + steps.round).to_bits() as u8;
+        }
+        rest.fill(0);
+        steps.code
+    }
+}
+
+/// A number that compares as an `f32` with these bits does, NaNs at the ends; and the bits again, given that number.
+#[inline(always)]
+fn order_key(bits: i32) -> i32 {
+    bits ^ ((bits >> 31) & 0x7FFF_FFFF)
+}
+
+/// How a row's values become bytes: the low one of what `value * factor + round` has for bits.
+struct Steps {
+    factor: f32,
+    round: f32,
+    code: RowCode,
+}
+
+impl Steps {
+    /// Steps of a row whose least and greatest [`order_key`] are these, 0 among them.
+    #[inline(always)]
+    fn new((low, high): (i32, i32), least: i32) -> Steps {
+        let [low, high] = [low, high].map(|key| f32::from_bits(order_key(key) as u32));
+        // One step less than there are, since both ends may be rounded outwards.
+        let scale = high / (2.0 * MOST) - low / (2.0 * MOST);
+        // Rows too small for a step count as zeros; those with a value that isn't finite are lost, as the scale says.
+        if !(f32::MIN_POSITIVE..=f32::MAX).contains(&scale) {
+            return Steps { factor: 0.0, round: ROUND + least as f32, code: RowCode { scale, zero: least } };
+        }
+        let factor = 1.0 / scale;
+        // The integer that the least value is rounded to becomes `least`. As that is even, adding the difference before rounding instead of
+        // behind changes nothing for it.
+        let zero = least.wrapping_sub((low * factor + ROUND).to_bits().wrapping_sub(ROUND.to_bits()) as i32);
+        Steps { factor, round: ROUND + zero as f32, code: RowCode { scale, zero } }
+    }
+}
+
 /// The conversions, written so that they are plainly right.
 pub(super) mod reference {
     /// The nearest `bf16`, ties to even; what is too small for a normal number is zero, as the instructions have it.
@@ -189,7 +264,7 @@ pub(super) mod reference {
 mod x86 {
     use std::{arch::x86_64::*, mem::transmute};
 
-    use super::{MOST, ROUND, TILE_WORDS};
+    use super::{RowCode, Steps, TILE_WORDS};
 
     /// Two vectors of values, zeros behind the end.
     #[inline]
@@ -241,21 +316,24 @@ mod x86 {
         }
     }
 
-    /// What [`EncodeInt8`](super::EncodeInt8) does, in whole vectors.
+    /// What [`EncodeRow`](super::EncodeRow) does, in whole vectors.
     #[target_feature(enable = "avx512f")]
-    pub(super) fn int8(values: &[f32], words: &mut [u32]) -> f32 {
+    pub(super) fn int8_row(values: &[f32], least: i32, words: &mut [u32]) -> RowCode {
         let magnitude = _mm512_set1_epi32(0x7FFF_FFFF);
-        let mut largest = _mm512_setzero_si512();
+        let (mut low, mut high) = (_mm512_setzero_si512(), _mm512_setzero_si512());
         for values in values.chunks(TILE_WORDS) {
             let bits = _mm512_castps_si512(load_some(values));
-            largest = _mm512_max_epu32(largest, _mm512_and_si512(bits, magnitude));
+            // The first operand, exclusive or: the second and the third.
+            let keys = _mm512_ternarylogic_epi32::<0x78>(bits, _mm512_srai_epi32::<31>(bits), magnitude);
+            low = _mm512_min_epi32(low, keys);
+            high = _mm512_max_epi32(high, keys);
         }
-        let largest = f32::from_bits(_mm512_reduce_max_epu32(largest));
-        let factor = _mm512_set1_ps(if largest > 0.0 { MOST / largest } else { 0.0 });
+        let steps = Steps::new((_mm512_reduce_min_epi32(low), _mm512_reduce_max_epi32(high)), least);
+        let (factor, round) = (_mm512_set1_ps(steps.factor), _mm512_set1_ps(steps.round));
         let bytes: &mut [u8] = bytemuck::cast_slice_mut(words);
         let (coded, rest) = bytes.split_at_mut(values.len());
         for (bytes, values) in coded.chunks_mut(TILE_WORDS).zip(values.chunks(TILE_WORDS)) {
-            let numbers = _mm512_add_ps(_mm512_mul_ps(load_some(values), factor), _mm512_set1_ps(ROUND));
+            let numbers = _mm512_add_ps(_mm512_mul_ps(load_some(values), factor), round);
             let codes = _mm512_cvtepi32_epi8(_mm512_castps_si512(numbers));
             if let Ok(bytes) = <&mut [u8; TILE_WORDS]>::try_from(&mut *bytes) {
                 // SAFETY: there is room for 16 bytes.
@@ -268,7 +346,7 @@ mod x86 {
             }
         }
         rest.fill(0);
-        largest / MOST
+        steps.code
     }
 
     /// What rounding has left.

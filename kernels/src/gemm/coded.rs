@@ -2,7 +2,7 @@
 
 use super::{
     Block, Epilogue, Grid, MicroKernel, PackedRhs,
-    arithmetic::{TILE_WORDS, encode},
+    arithmetic::{RowCode, TILE_WORDS, encode, encode_row},
     microkernel::{CodedTile, TileFn},
 };
 use crate::{Arithmetic, Cpu, Exec, KernelError, MatMut, MatRef, view::SharedMat};
@@ -18,7 +18,7 @@ const CODED_ROWS: usize = 32;
 
 /// Where things lie in the scratch, in words.
 struct Layout {
-    /// From one coded row to the next: the code, and the row's scale in a cache line of its own. An odd number of lines, so that the rows of
+    /// From one coded row to the next: the code, and what it stands for in a cache line of its own. An odd number of lines, so that the rows of
     /// a tile don't fall into the same cache sets.
     stride: usize,
     /// Words of the code alone.
@@ -70,8 +70,7 @@ pub(super) fn gemm(
         return Err(KernelError::Shape { what: "GEMM scratch", expected: needed, found: scratch.len() });
     }
     let kernel = rhs.kernel();
-    let (TileFn::Coded { offset, .. }, Some(layout)) = (kernel.tile, Layout::new(kernel, rows, rhs.k(), workers))
-    else {
+    let (TileFn::Coded { least, .. }, Some(layout)) = (kernel.tile, Layout::new(kernel, rows, rhs.k(), workers)) else {
         unreachable!("the kernel reads codes, and the layout has a length");
     };
     let (coded, accumulators) = scratch.split_at_mut(layout.rows_len);
@@ -85,9 +84,12 @@ pub(super) fn gemm(
         for i in 0..count {
             let (words, rest) = target.row_mut(i).split_at_mut(layout.words);
             let words: &mut [u32] = bytemuck::cast_slice_mut(words);
-            rest[0] = encode(cpu, kernel.arithmetic, lhs.row(first + i), words);
-            if offset != 0 {
-                words.iter_mut().for_each(|word| *word ^= u32::from_ne_bytes([offset; 4]));
+            let values = lhs.row(first + i);
+            if kernel.arithmetic == Arithmetic::Int8 {
+                let RowCode { scale, zero } = encode_row(cpu, values, least, words);
+                (rest[0], rest[1]) = (scale, f32::from_bits(zero as u32));
+            } else {
+                encode(cpu, kernel.arithmetic, values, words);
             }
         }
     });
@@ -116,7 +118,7 @@ fn run_block(
     acc: &mut [f32],
 ) {
     let kernel = rhs.kernel();
-    let TileFn::Coded { run, enter, leave, offset } = kernel.tile else { return };
+    let TileFn::Coded { run, enter, leave, .. } = kernel.tile else { return };
     let (nr, mr) = (kernel.nr, kernel.mr);
     let words = kernel.arithmetic.words(rhs.k());
     // A step is what a tile's row of 64 bytes holds, of each part.
@@ -167,9 +169,11 @@ fn run_block(
                 let acc = &mut acc[row * nr..][..count * nr];
                 if kernel.arithmetic == Arithmetic::Int8 {
                     let (scales, sums) = b[words * nr..].split_at(nr);
-                    let sums = (offset != 0).then_some(sums);
-                    let row_scales = |i: usize| coded.row(first + row + i)[words];
-                    dequantise(cpu, Dequantise { acc, nr, row_scales, scales, sums });
+                    let codes = |i: usize| {
+                        let code = &coded.row(first + row + i)[words..];
+                        RowCode { scale: code[0], zero: code[1].to_bits() as i32 }
+                    };
+                    dequantise(cpu, Dequantise { acc, nr, codes, scales, sums });
                 }
                 epilogue.store(cpu, acc, nr, out, (first + row, count), (col, cols));
             }
@@ -183,32 +187,30 @@ fn run_block(
 struct Dequantise<'a, F> {
     acc: &'a mut [f32],
     nr: usize,
-    row_scales: F,
+    /// What each row's bytes stand for.
+    codes: F,
+    /// The columns' scales.
     scales: &'a [f32],
-    /// What an offset of the rows has added to each column.
-    sums: Option<&'a [f32]>,
+    /// Sums of the columns' codes, `i32`: what each unit of a row's zero has added.
+    sums: &'a [f32],
 }
 
-impl<F: Fn(usize) -> f32> pulp::WithSimd for Dequantise<'_, F> {
+impl<F: Fn(usize) -> RowCode> pulp::WithSimd for Dequantise<'_, F> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: pulp::Simd>(self, _: S) {
         for (i, row) in self.acc.chunks_exact_mut(self.nr).enumerate() {
-            let row_scale = (self.row_scales)(i);
-            if let Some(sums) = self.sums {
-                for (value, sum) in row.iter_mut().zip(sums) {
-                    *value = f32::from_bits(value.to_bits().wrapping_sub(sum.to_bits()));
-                }
-            }
-            for (value, scale) in row.iter_mut().zip(self.scales) {
-                *value = value.to_bits() as i32 as f32 * row_scale * scale;
+            let RowCode { scale: row_scale, zero } = (self.codes)(i);
+            for ((value, scale), sum) in row.iter_mut().zip(self.scales).zip(self.sums) {
+                let sum = (value.to_bits() as i32).wrapping_sub(zero.wrapping_mul(sum.to_bits() as i32));
+                *value = sum as f32 * row_scale * scale;
             }
         }
     }
 }
 
-fn dequantise<F: Fn(usize) -> f32>(cpu: &Cpu, job: Dequantise<'_, F>) {
+fn dequantise<F: Fn(usize) -> RowCode>(cpu: &Cpu, job: Dequantise<'_, F>) {
     #[cfg(target_arch = "x86_64")]
     if cpu.features().contains(crate::Features::AVX512) && job.nr.is_multiple_of(16) {
         // SAFETY: the level has the instructions.
@@ -221,19 +223,19 @@ fn dequantise<F: Fn(usize) -> f32>(cpu: &Cpu, job: Dequantise<'_, F>) {
 /// The same in whole vectors, which the compiler makes of the plain loops only half as wide and with checks for each row.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f")]
-fn dequantise_avx512<F: Fn(usize) -> f32>(job: Dequantise<'_, F>) {
+fn dequantise_avx512<F: Fn(usize) -> RowCode>(job: Dequantise<'_, F>) {
     use std::arch::x86_64::*;
-    let Dequantise { acc, nr, row_scales, scales, sums } = job;
+    let Dequantise { acc, nr, codes, scales, sums } = job;
     for (i, row) in acc.chunks_exact_mut(nr).enumerate() {
-        let row_scale = _mm512_set1_ps(row_scales(i));
-        for (at, (values, scales)) in row.chunks_exact_mut(16).zip(scales.chunks_exact(16)).enumerate() {
-            // SAFETY: both slices have 16 values, and so have the sums from there on.
+        let RowCode { scale, zero } = codes(i);
+        let (row_scale, zero) = (_mm512_set1_ps(scale), _mm512_set1_epi32(zero));
+        let columns = scales.chunks_exact(16).zip(sums.chunks_exact(16));
+        for (values, (scales, sums)) in row.chunks_exact_mut(16).zip(columns) {
+            // SAFETY: all three slices have 16 values.
             unsafe {
-                let mut value = _mm512_loadu_si512(values.as_ptr().cast());
-                if let Some(sums) = sums {
-                    value = _mm512_sub_epi32(value, _mm512_loadu_si512(sums[16 * at..][..16].as_ptr().cast()));
-                }
-                let value = _mm512_mul_ps(_mm512_cvtepi32_ps(value), row_scale);
+                let added = _mm512_mullo_epi32(_mm512_loadu_si512(sums.as_ptr().cast()), zero);
+                let sum = _mm512_sub_epi32(_mm512_loadu_si512(values.as_ptr().cast()), added);
+                let value = _mm512_mul_ps(_mm512_cvtepi32_ps(sum), row_scale);
                 _mm512_storeu_ps(values.as_mut_ptr(), _mm512_mul_ps(value, _mm512_loadu_ps(scales.as_ptr())));
             }
         }

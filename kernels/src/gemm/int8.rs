@@ -12,31 +12,31 @@ const fn kernel(
     needs: Features,
     (mr, nr): (usize, usize),
     run: unsafe fn(&CodedTile),
-    offset: u8,
+    least: i32,
 ) -> MicroKernel {
     const fn nothing() {}
-    let tile = TileFn::Coded { run, enter: nothing, leave: nothing, offset };
+    let tile = TileFn::Coded { run, enter: nothing, leave: nothing, least };
     MicroKernel { name, needs, arithmetic: Arithmetic::Int8, mr, nr, tile }
 }
 
-pub(super) const SCALAR: MicroKernel = kernel("scalar-int8-4x8", Features::NONE, (4, 8), scalar, 0);
+pub(super) const SCALAR: MicroKernel = kernel("scalar-int8-4x8", Features::NONE, (4, 8), scalar, -128);
 #[cfg(target_arch = "x86_64")]
-pub(super) const AVX2: MicroKernel = kernel("x86_64-avx2-int8-4x16", Features::AVX2_FMA, (4, 16), avx2::tile, 0);
+pub(super) const AVX2: MicroKernel = kernel("x86_64-avx2-int8-4x16", Features::AVX2_FMA, (4, 16), avx2::tile, -128);
 #[cfg(target_arch = "x86_64")]
 pub(super) const AVX_VNNI: MicroKernel =
-    kernel("x86_64-avxvnni-int8-6x16", Features::AVX2_FMA.union(Features::AVX_VNNI), (6, 16), avx_vnni::tile, 0x80);
+    kernel("x86_64-avxvnni-int8-6x16", Features::AVX2_FMA.union(Features::AVX_VNNI), (6, 16), avx_vnni::tile, 0);
 #[cfg(target_arch = "x86_64")]
 pub(super) const VNNI: MicroKernel =
-    kernel("x86_64-avx512vnni-int8-14x32", Features::AVX512.union(Features::AVX512_VNNI), (14, 32), vnni::tile, 0x80);
+    kernel("x86_64-avx512vnni-int8-14x32", Features::AVX512.union(Features::AVX512_VNNI), (14, 32), vnni::tile, 0);
 #[cfg(target_arch = "aarch64")]
-pub(super) const NEON: MicroKernel = kernel("aarch64-neon-int8-3x16", Features::NEON, (3, 16), neon::tile, 0);
+pub(super) const NEON: MicroKernel = kernel("aarch64-neon-int8-3x16", Features::NEON, (3, 16), neon::tile, -128);
 #[cfg(target_arch = "aarch64")]
 pub(super) const NEON_DOTPROD: MicroKernel = kernel(
     "aarch64-neondotprod-int8-6x16",
     Features::NEON.union(Features::NEON_DOTPROD),
     (6, 16),
     neon_dotprod::tile,
-    0,
+    -128,
 );
 
 unsafe fn scalar(t: &CodedTile) {
@@ -161,8 +161,8 @@ mod avx2 {
     #[derive(Clone, Copy)]
     struct Avx2(__m256i);
 
-    /// The instruction adds two products of a byte without sign and one with into 16 bits, where they would saturate if the first were
-    /// above 127: so it gets the magnitudes of the rows' bytes, and their signs go to the columns'.
+    /// The instruction adds two products of a byte without sign and one with into 16 bits, where they would saturate if the first could be
+    /// 255: so it gets the magnitudes of the rows' bytes, 128 at most, and their signs go to the columns', 127 at most.
     impl Sums for Avx2 {
         const COLUMNS: usize = 8;
         type Row = (__m256i, __m256i);
@@ -220,8 +220,7 @@ mod avx2 {
     tile_by_rows!("avx2", Avx2, 2, 1 2 3 4);
 }
 
-/// Vectors of 256 or 512 bits with VNNI. The rows' bytes have 128 added, since the instruction takes one side without signs; what that adds
-/// to the sums is taken off when they are scaled.
+/// Vectors of 256 or 512 bits with VNNI, whose instruction takes the rows' bytes without signs.
 #[cfg(target_arch = "x86_64")]
 macro_rules! vnni {
     ($module:ident, $sums:ident, $vector:ident, $columns:literal, $zero:ident, $load:ident, $store:ident, $set:ident,

@@ -118,8 +118,8 @@ pub(crate) enum TileFn {
         enter: unsafe fn(),
         /// Undoes it.
         leave: unsafe fn(),
-        /// What the kernel wants added to each byte of a row, so that all are positive.
-        offset: u8,
+        /// The least byte of a row: -128, or 0 if the kernel takes bytes without sign.
+        least: i32,
     },
     /// Reads `f32` rows where they lie, and panels of integers with their scales.
     Grouped {

@@ -265,7 +265,7 @@ fn pack_panel(
                 scales[column] = scale;
                 if let Some(sum) = sums.get_mut(column) {
                     let codes: &[i8] = bytemuck::cast_slice(row);
-                    *sum = f32::from_bits((128 * codes.iter().map(|&code| i32::from(code)).sum::<i32>()) as u32);
+                    *sum = f32::from_bits(codes.iter().map(|&code| i32::from(code)).sum::<i32>() as u32);
                 }
             }
         }

@@ -287,22 +287,53 @@ fn codes_are_those_of_the_reference() {
     }
 }
 
-/// Every level gives a row the same bytes and the same scale.
+/// Every level gives a row the same bytes and the same code, and finite values come back within half a step.
 #[test]
 fn bytes_of_a_row_are_the_same_on_every_level() {
-    for k in [0, 1, 2, 15, 16, 17, 63, 64, 65, 200] {
-        for bad in [None, Some(f32::NAN), Some(f32::INFINITY), Some(-1e-40)] {
-            let mut row = values(k, k as u32);
-            if let (Some(bad), Some(last)) = (bad, row.last_mut()) {
-                *last = bad;
-            }
+    use arithmetic::{RowCode, encode_row};
+    let rows = |k: usize| {
+        let row = values(k, k as u32);
+        let ending = |end: f32| [&row[..k.saturating_sub(1)], &[end][..k.min(1)]].concat();
+        let mapped = |map: fn(f32) -> f32| row.iter().map(|value| map(*value)).collect::<Vec<_>>();
+        let finite = [
+            row.clone(),
+            ending(-1e-40),
+            ending(f32::MAX),
+            mapped(f32::abs),
+            mapped(|value| -value.abs()),
+            mapped(|value| value.max(-0.17)),
+            // Halves, where both ends are rounded.
+            mapped(|value| if value > 0.0 { 127.5 } else { -126.5 }),
+            mapped(|value| f32::MAX.copysign(value)),
+            mapped(|value| value * 1e-39),
+            vec![0.0; k],
+        ];
+        finite
+            .map(|row| (row, true))
+            .into_iter()
+            .chain([f32::NAN, -f32::NAN, f32::INFINITY].map(|bad| (ending(bad), k == 0)))
+    };
+    for (row, finite) in [0, 1, 2, 15, 16, 17, 63, 64, 65, 200].into_iter().flat_map(rows) {
+        for least in [-128, 0] {
             let coded = Cpu::available().into_iter().map(|cpu| {
-                let mut words = vec![u32::MAX; Arithmetic::Int8.words(k)];
-                let scale = encode(&cpu, Arithmetic::Int8, &row, &mut words);
-                (scale.to_bits(), words)
+                let mut words = vec![u32::MAX; Arithmetic::Int8.words(row.len())];
+                let RowCode { scale, zero } = encode_row(&cpu, &row, least, &mut words);
+                (scale.to_bits(), zero, words)
             });
             let coded: Vec<_> = coded.collect();
-            assert!(coded.windows(2).all(|pair| pair[0] == pair[1]), "{k} {bad:?}");
+            assert!(coded.windows(2).all(|pair| pair[0] == pair[1]), "{row:?}");
+            let (scale, zero, words) = &coded[0];
+            let scale = f32::from_bits(*scale);
+            assert_eq!(scale.is_finite(), finite, "{row:?}");
+            let bytes: &[u8] = bytemuck::cast_slice(words);
+            assert!(bytes[row.len()..].iter().all(|byte| *byte == 0), "{row:?}");
+            for (value, byte) in row.iter().zip(bytes).filter(|_| finite) {
+                let byte = if least == 0 { i32::from(*byte) } else { i32::from(*byte as i8) };
+                let found = f64::from(scale) * f64::from(byte - zero);
+                let error = (found - f64::from(*value)).abs();
+                let half = 0.5 * f64::from(scale.max(f32::MIN_POSITIVE)) * (1.0 + 1e-3);
+                assert!(error <= half, "{value} became {found}, of steps of {scale}: {row:?}");
+            }
         }
     }
 }

@@ -3,7 +3,8 @@
 use super::*;
 use crate::testing::{WIDTHS, values, with_teams};
 
-const KINDS: [Pooling; 5] = [Pooling::Mean, Pooling::Cls, Pooling::Max, Pooling::MeanSqrtLen, Pooling::Last];
+const KINDS: [Pooling; 6] =
+    [Pooling::Mean, Pooling::Cls, Pooling::Max, Pooling::MeanSqrtLen, Pooling::Last, Pooling::WeightedMean];
 
 fn cumulative(lengths: &[usize], base: u32) -> Vec<u32> {
     let mut cu = vec![base];

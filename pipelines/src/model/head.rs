@@ -5,7 +5,7 @@ use loquat_runtime::{
     graph::{GraphBuilder, GraphError, NodeId},
 };
 
-use super::modules::{Dense, DenseActivation, Modules, PoolingMode, Step};
+use super::modules::{Dense, DenseActivation, LayerNorm, Modules, PoolingMode, Step};
 use crate::{Embeddings, Error};
 
 /// The output of a model with modules after its encoder.
@@ -17,6 +17,15 @@ pub(crate) struct Head {
     /// Outputs that stand side by side in an embedding, with their widths.
     parts: Vec<(String, usize)>,
     /// Whether the embedding is normalised here, because it exists as a whole only here.
+    normalize: bool,
+    cut: Option<Cut>,
+}
+
+/// Embeddings of which only the beginning is given.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Cut {
+    dim: usize,
+    /// Whether what is left is scaled to length 1.
     normalize: bool,
 }
 
@@ -45,12 +54,13 @@ impl Head {
             for step in &modules.steps {
                 x = match step {
                     Step::Dense(layer) => dense(builder, x, layer)?,
+                    Step::LayerNorm(layer) => layer_norm(builder, x, layer)?,
                     Step::Normalize => builder.l2_normalize(x)?,
                 };
             }
             let width = builder.shape(x).width;
             builder.output(SENTENCE_EMBEDDING, x);
-            return Ok(Head { parts: vec![(SENTENCE_EMBEDDING.to_owned(), width)], normalize: false });
+            return Ok(Head { parts: vec![(SENTENCE_EMBEDDING.to_owned(), width)], normalize: false, cut: None });
         }
         let mut parts = Vec::with_capacity(modules.pooling.len());
         for (position, mode) in modules.pooling.iter().enumerate() {
@@ -59,13 +69,22 @@ impl Head {
             parts.push((name.clone(), builder.shape(x).width));
             builder.output(name, x);
         }
-        if let Some(Step::Dense(layer)) = modules.steps.iter().find(|step| matches!(step, Step::Dense(_))) {
-            return Err(HeadProblem::Module {
-                folder: layer.folder.clone(),
-                problem: format!("a Dense module after {} pooling modes isn't supported, only after one", parts.len()),
-            });
+        for step in &modules.steps {
+            let (folder, class) = match step {
+                Step::Dense(layer) => (&layer.folder, "Dense"),
+                Step::LayerNorm(layer) => (&layer.folder, "LayerNorm"),
+                Step::Normalize => continue,
+            };
+            let problem =
+                format!("a {class} module after {} pooling modes isn't supported, only after one", parts.len());
+            return Err(HeadProblem::Module { folder: folder.clone(), problem });
         }
-        Ok(Head { parts, normalize: !modules.steps.is_empty() })
+        Ok(Head { parts, normalize: !modules.steps.is_empty(), cut: None })
+    }
+
+    /// Keeps the first `dim` values of each embedding, and scales those to length 1 if `normalize`.
+    pub(crate) fn truncate(&mut self, dim: usize, normalize: bool) {
+        self.cut = Some(Cut { dim, normalize });
     }
 
     /// Names of the graph's outputs that are read.
@@ -75,6 +94,10 @@ impl Head {
 
     /// Values per embedding.
     pub(crate) fn dim(&self) -> usize {
+        self.cut.map_or_else(|| self.whole(), |cut| cut.dim.min(self.whole()))
+    }
+
+    fn whole(&self) -> usize {
         self.parts.iter().map(|(_, width)| width).sum()
     }
 
@@ -90,24 +113,34 @@ impl Head {
                     .ok_or_else(|| Error::NoOutput { name: name.clone() })
             })
             .collect::<Result<_, _>>()?;
-        if let [values] = parts.as_slice() {
+        if let ([values], None) = (parts.as_slice(), self.cut) {
             embeddings.extend(values);
             return Ok(());
         }
-        let mut row = Vec::with_capacity(self.dim());
+        let mut row = Vec::with_capacity(self.whole());
         for sequence in 0..outputs.cu_seqlens().len().saturating_sub(1) {
             row.clear();
             for (values, (_, width)) in parts.iter().zip(&self.parts) {
                 row.extend_from_slice(&values[sequence * width..][..*width]);
             }
             if self.normalize {
-                let length = crate::similarity::norm(&row).max(1e-12) as f32;
-                row.iter_mut().for_each(|value| *value /= length);
+                normalize(&mut row);
+            }
+            if let Some(cut) = self.cut {
+                row.truncate(cut.dim);
+                if cut.normalize {
+                    normalize(&mut row);
+                }
             }
             embeddings.extend(&row);
         }
         Ok(())
     }
+}
+
+fn normalize(row: &mut [f32]) {
+    let length = crate::similarity::norm(row).max(1e-12) as f32;
+    row.iter_mut().for_each(|value| *value /= length);
 }
 
 /// The weights of a `Dense` go by `2_Dense/linear.weight`: its folder, then the name in its own file.
@@ -136,12 +169,28 @@ fn dense(builder: &mut GraphBuilder, x: NodeId, layer: &Dense) -> Result<NodeId,
     Ok(out)
 }
 
+/// The weights of a `LayerNorm` go by `2_LayerNorm/norm.weight`.
+fn layer_norm(builder: &mut GraphBuilder, x: NodeId, layer: &LayerNorm) -> Result<NodeId, HeadProblem> {
+    /// What PyTorch has unless told otherwise, and the module doesn't say.
+    const EPS: f32 = 1e-5;
+    let width = builder.shape(x).width;
+    if width != layer.dimension {
+        return Err(HeadProblem::Module {
+            folder: layer.folder.clone(),
+            problem: format!("dimension is {}, but what comes before it has {width} values", layer.dimension),
+        });
+    }
+    let name = |tensor: &str| super::files::join(&layer.folder, tensor);
+    Ok(builder.layer_norm(x, &name("norm.weight"), &name("norm.bias"), EPS)?)
+}
+
 fn pooling(mode: PoolingMode) -> Pooling {
     match mode {
         PoolingMode::Cls => Pooling::Cls,
         PoolingMode::Max => Pooling::Max,
         PoolingMode::Mean => Pooling::Mean,
         PoolingMode::MeanSqrtLen => Pooling::MeanSqrtLen,
+        PoolingMode::WeightedMean => Pooling::WeightedMean,
         PoolingMode::Last => Pooling::Last,
     }
 }

@@ -1,7 +1,7 @@
 //! How sentence-transformers writes down a model: `modules.json` and a folder per module.
 //!
 //! What is read here, and the defaults of what isn't written, follow sentence-transformers 6.2: the modules
-//! `Transformer`, `Pooling`, `Dense`, `Normalize` and `Dropout` (which does nothing after training).
+//! `Transformer`, `Pooling`, `Dense`, `LayerNorm`, `Normalize` and `Dropout` (which does nothing after training).
 
 use serde::Deserialize;
 
@@ -28,6 +28,7 @@ pub(crate) struct Modules {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Step {
     Dense(Dense),
+    LayerNorm(LayerNorm),
     Normalize,
 }
 
@@ -41,6 +42,14 @@ pub(crate) struct Dense {
     pub(crate) bias: bool,
     pub(crate) activation: Option<DenseActivation>,
     pub(crate) residual: bool,
+}
+
+/// A layer norm, as PyTorch has it by default.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct LayerNorm {
+    /// The folder of its weights inside the model.
+    pub(crate) folder: String,
+    pub(crate) dimension: usize,
 }
 
 /// The activations that a `Dense` may name.
@@ -60,6 +69,7 @@ pub(crate) enum PoolingMode {
     Max,
     Mean,
     MeanSqrtLen,
+    WeightedMean,
     Last,
 }
 
@@ -102,11 +112,14 @@ impl Modules {
                 }
                 "Pooling" if known && position == 1 => modules.read_pooling(files, &path)?,
                 "Dense" if known && position > 1 => modules.steps.push(Step::Dense(Dense::read(files, path)?)),
+                "LayerNorm" if known && position > 1 => {
+                    modules.steps.push(Step::LayerNorm(LayerNorm::read(files, path)?));
+                }
                 "Normalize" if known && position > 1 => modules.steps.push(Step::Normalize),
                 "Dropout" if known && position > 1 => {}
                 _ => {
                     return Err(invalid(format!(
-                        "module {position} is {:?}; supported are sentence_transformers' Transformer, then Pooling, then any of Dense, Normalize, Dropout",
+                        "module {position} is {:?}; supported are sentence_transformers' Transformer, then Pooling, then any of Dense, LayerNorm, Normalize, Dropout",
                         entry.class
                     )));
                 }
@@ -215,10 +228,11 @@ impl PoolingConfig {
             "max" => Ok(PoolingMode::Max),
             "mean" => Ok(PoolingMode::Mean),
             "mean_sqrt_len_tokens" => Ok(PoolingMode::MeanSqrtLen),
+            "weightedmean" => Ok(PoolingMode::WeightedMean),
             "lasttoken" => Ok(PoolingMode::Last),
-            other => {
-                Err(format!("pooling mode {other:?}; supported are cls, max, mean, mean_sqrt_len_tokens and lasttoken"))
-            }
+            other => Err(format!(
+                "pooling mode {other:?}; supported are cls, max, mean, mean_sqrt_len_tokens, weightedmean and lasttoken"
+            )),
         };
         named.into_iter().map(parse).collect()
     }
@@ -254,6 +268,20 @@ impl Dense {
             residual: config.use_residual.unwrap_or(false),
             folder,
         })
+    }
+}
+
+/// `2_LayerNorm/config.json`.
+#[derive(Deserialize)]
+struct LayerNormConfig {
+    dimension: usize,
+}
+
+impl LayerNorm {
+    fn read(files: &ModelFiles, folder: String) -> Result<Self, Error> {
+        let path = join(&folder, "config.json");
+        let config: LayerNormConfig = files.json(&path)?.ok_or_else(|| missing(files, &path))?;
+        Ok(LayerNorm { folder, dimension: config.dimension })
     }
 }
 
@@ -299,7 +327,9 @@ mod tests {
         assert_eq!(modes(r#"{"pooling_mode": ["mean", "cls"]}"#).unwrap(), [Mean, Cls]);
         assert_eq!(modes(r#"{"pooling_mode": "max", "pooling_mode_cls_token": true}"#).unwrap(), [Max]);
         assert_eq!(modes("{}").unwrap(), [Mean]);
-        assert!(modes(r#"{"pooling_mode_weightedmean_tokens": true}"#).unwrap_err().contains("weightedmean"));
+        assert_eq!(modes(r#"{"pooling_mode_weightedmean_tokens": true}"#).unwrap(), [WeightedMean]);
+        let message = modes(r#"{"pooling_mode": "median"}"#).unwrap_err();
+        assert!(message.contains("median") && message.contains("supported are cls, max, mean"), "{message}");
     }
 
     #[test]

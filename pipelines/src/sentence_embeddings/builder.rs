@@ -45,6 +45,7 @@ pub struct SentenceEmbeddingsBuilder {
     run: RunOptions,
     max_length: Option<usize>,
     normalize: Option<bool>,
+    truncate_dim: Option<usize>,
     overlong: Overlong,
     token_budget: usize,
     prompt: Option<String>,
@@ -58,6 +59,7 @@ impl Default for SentenceEmbeddingsBuilder {
             run: RunOptions::default(),
             max_length: None,
             normalize: None,
+            truncate_dim: None,
             overlong: Overlong::default(),
             token_budget: TOKEN_BUDGET,
             prompt: None,
@@ -106,6 +108,13 @@ impl SentenceEmbeddingsBuilder {
         self
     }
 
+    /// Gives the first `dim` values of each embedding alone, for models trained so that these are embeddings themselves (Matryoshka). With
+    /// [`normalize(true)`](Self::normalize) what is left is scaled to length 1; otherwise it stays as it is.
+    pub fn truncate_dim(mut self, dim: usize) -> Self {
+        self.truncate_dim = Some(dim);
+        self
+    }
+
     /// What happens to texts that are too long.
     pub fn overlong(mut self, overlong: Overlong) -> Self {
         self.overlong = overlong;
@@ -139,21 +148,22 @@ impl SentenceEmbeddingsBuilder {
         let files = resolve::resolve(&self.source)?;
         let mut modules = Modules::read(&files)?;
         match self.normalize {
+            Some(true) if self.truncate_dim.is_some() => {}
             Some(true) if modules.steps.last() != Some(&Step::Normalize) => modules.steps.push(Step::Normalize),
             Some(false) => modules.steps.retain(|step| *step != Step::Normalize),
             _ => {}
         }
-        let prompt = match self.prompt {
-            Some(prompt) => prompt,
-            None => Prompts::read(&files)?.get(self.prompt_name.as_deref())?,
-        };
-        if !prompt.is_empty() && !modules.pool_prompt {
-            return Err(Error::Setting {
-                setting: "prompt",
-                problem: format!("the model leaves the prompt {prompt:?} out of its pooling, which isn't supported"),
-            });
+        let prompts = Prompts::read(&files, modules.pool_prompt)?;
+        let prompt = prompts.chosen(self.prompt, self.prompt_name.as_deref())?;
+        let mut loaded = load::sentence_model(&files, &modules, &self.run)?;
+        if let Some(dim) = self.truncate_dim {
+            let whole = loaded.head.dim();
+            if !(1..=whole).contains(&dim) {
+                let problem = format!("{dim} values of the {whole} that an embedding has; expected 1 to {whole}");
+                return Err(Error::Setting { setting: "truncate_dim", problem });
+            }
+            loaded.head.truncate(dim, self.normalize == Some(true));
         }
-        let loaded = load::sentence_model(&files, &modules, &self.run)?;
         let max_length = max_length(self.max_length, &modules, loaded.tokenizer.model_max_length(), loaded.positions)?;
         let special_tokens = loaded.tokenizer.special_tokens_added(false);
         if max_length < special_tokens {
@@ -167,10 +177,11 @@ impl SentenceEmbeddingsBuilder {
                 tokenizer: loaded.tokenizer,
                 max_length,
                 lower_case: modules.lower_case,
-                prompt,
                 refuse_overlong: self.overlong == Overlong::Refuse,
                 threads: loaded.session.threads(),
             },
+            prompt,
+            prompts,
             session: loaded.session,
             head: loaded.head,
             token_budget: self.token_budget.max(1),

@@ -10,6 +10,7 @@ use loquat_runtime::{Batch, Inspection, RunError, Session};
 use loquat_tokenizer::Tokenizer;
 
 use crate::{Control, Embeddings, Error, Progress, TextProblem, model::head::Head};
+use prompts::Prompts;
 use tokens::TextTokenizer;
 
 /// A sentence embedding model, ready to run.
@@ -31,6 +32,9 @@ use tokens::TextTokenizer;
 pub struct SentenceEmbeddings {
     session: Session,
     tokenizer: TextTokenizer,
+    /// Put before every text, unless a call says otherwise.
+    prompt: String,
+    prompts: Prompts,
     head: Head,
     token_budget: usize,
 }
@@ -90,8 +94,36 @@ impl SentenceEmbeddings {
     ///
     /// # Errors
     /// As [`encode`](Self::encode), and [`Error::Cancelled`].
-    pub fn encode_with<T: AsRef<str> + Sync>(
+    pub fn encode_with<T: AsRef<str> + Sync>(&self, texts: &[T], control: Control<'_>) -> Result<Embeddings, Error> {
+        self.encode_prompted(&self.prompt, texts, control)
+    }
+
+    /// The embeddings of queries that are to be compared with documents: with the prompt before them that the model's files call `query`. Without
+    /// one, as [`encode`](Self::encode).
+    ///
+    /// # Errors
+    /// As [`encode`](Self::encode).
+    pub fn encode_query<T: AsRef<str> + Sync>(&self, texts: &[T]) -> Result<Embeddings, Error> {
+        self.encode_as(&["query"], texts)
+    }
+
+    /// The embeddings of documents that are to be compared with queries: with the prompt before them that the model's files call `document`,
+    /// `passage` or `corpus`. Without one, as [`encode`](Self::encode).
+    ///
+    /// # Errors
+    /// As [`encode`](Self::encode).
+    pub fn encode_document<T: AsRef<str> + Sync>(&self, texts: &[T]) -> Result<Embeddings, Error> {
+        self.encode_as(&["document", "passage", "corpus"], texts)
+    }
+
+    fn encode_as<T: AsRef<str> + Sync>(&self, names: &[&str], texts: &[T]) -> Result<Embeddings, Error> {
+        let prompt = self.prompts.first_of(names)?;
+        self.encode_prompted(prompt.as_deref().unwrap_or(&self.prompt), texts, Control::default())
+    }
+
+    fn encode_prompted<T: AsRef<str> + Sync>(
         &self,
+        prompt: &str,
         texts: &[T],
         mut control: Control<'_>,
     ) -> Result<Embeddings, Error> {
@@ -100,7 +132,7 @@ impl SentenceEmbeddings {
         let mut start = 0;
         while start < texts.len() {
             let window = self.tokenizer.window(&texts[start..], self.token_budget);
-            for shard in self.tokenizer.tokenize(start, &texts[start..start + window])? {
+            for shard in self.tokenizer.tokenize(prompt, start, &texts[start..start + window])? {
                 for text in shard.texts() {
                     if batch.sequences() > 0 && batch.tokens() + text.ids.len() > self.token_budget {
                         self.run(&mut batch, &mut embeddings, texts.len(), &mut control)?;

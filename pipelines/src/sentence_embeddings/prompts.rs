@@ -9,48 +9,96 @@ use crate::{Error, model::files::ModelFiles};
 const FILE: &str = "config_sentence_transformers.json";
 
 /// The prompts by name, and which is used when none is asked for.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
+#[derive(Debug, Default)]
 pub(super) struct Prompts {
+    named: BTreeMap<String, Option<String>>,
+    default: Option<String>,
+    /// Whether a prompt's tokens take part in pooling.
+    pooled: bool,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Config {
     prompts: BTreeMap<String, Option<String>>,
     default_prompt_name: Option<String>,
 }
 
 impl Prompts {
-    pub(super) fn read(files: &ModelFiles) -> Result<Self, Error> {
-        Ok(files.json(FILE)?.unwrap_or_default())
+    pub(super) fn read(files: &ModelFiles, pooled: bool) -> Result<Self, Error> {
+        let Config { prompts: named, default_prompt_name: default } = files.json(FILE)?.unwrap_or_default();
+        Ok(Prompts { named, default, pooled })
     }
 
-    /// The prompt of this name, or the default one; empty if there is neither.
-    pub(super) fn get(&self, name: Option<&str>) -> Result<String, Error> {
-        let Some(name) = name.or(self.default_prompt_name.as_deref()) else { return Ok(String::new()) };
-        match self.prompts.get(name) {
-            Some(prompt) => Ok(prompt.clone().unwrap_or_default()),
-            None => {
-                let known: Vec<&str> = self.prompts.keys().map(String::as_str).collect();
-                Err(Error::Setting {
-                    setting: "prompt_name",
-                    problem: format!("the model has no prompt {name:?}; it has {known:?}"),
-                })
-            }
+    /// The prompt itself if it is given, else the one of this name, else the default one; empty if there is none.
+    pub(super) fn chosen(&self, prompt: Option<String>, name: Option<&str>) -> Result<String, Error> {
+        let prompt = match (prompt, name.or(self.default.as_deref())) {
+            (Some(prompt), _) => prompt,
+            (None, Some(name)) => self.named(name)?,
+            (None, None) => String::new(),
+        };
+        self.checked(prompt)
+    }
+
+    /// The prompt of the first of these names that the model has.
+    pub(super) fn first_of(&self, names: &[&str]) -> Result<Option<String>, Error> {
+        let found = names.iter().find_map(|name| self.named.get(*name));
+        found.map(|prompt| self.checked(prompt.clone().unwrap_or_default())).transpose()
+    }
+
+    fn named(&self, name: &str) -> Result<String, Error> {
+        let prompt = self.named.get(name).ok_or_else(|| {
+            let known: Vec<&str> = self.named.keys().map(String::as_str).collect();
+            let problem = format!("the model has no prompt {name:?}; it has {known:?}");
+            Error::Setting { setting: "prompt_name", problem }
+        })?;
+        Ok(prompt.clone().unwrap_or_default())
+    }
+
+    fn checked(&self, prompt: String) -> Result<String, Error> {
+        if prompt.is_empty() || self.pooled {
+            return Ok(prompt);
         }
+        let problem = format!("the model leaves the prompt {prompt:?} out of its pooling, which isn't supported");
+        Err(Error::Setting { setting: "prompt", problem })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::files::EmbeddedFiles;
+
+    fn prompts(pooled: bool) -> Prompts {
+        let files: EmbeddedFiles = &[(
+            FILE,
+            br#"{"prompts": {"query": "query: ", "document": null, "passage": "p: "}, "default_prompt_name": "query"}"#,
+        )];
+        Prompts::read(&ModelFiles::Embedded { name: "test", files }, pooled).unwrap()
+    }
 
     #[test]
-    fn a_prompt_is_chosen_by_name_or_by_default() {
-        let prompts: Prompts = serde_json::from_str(
-            r#"{"prompts": {"query": "query: ", "document": null}, "default_prompt_name": "query"}"#,
-        )
-        .unwrap();
-        assert_eq!(prompts.get(None).unwrap(), "query: ");
-        assert_eq!(prompts.get(Some("document")).unwrap(), "");
-        let message = prompts.get(Some("passage")).unwrap_err().to_string();
-        assert!(message.contains("passage") && message.contains("document"), "{message}");
-        assert_eq!(Prompts::default().get(None).unwrap(), "");
+    fn a_prompt_is_chosen_by_itself_by_name_or_by_default() {
+        let prompts = prompts(true);
+        assert_eq!(prompts.chosen(None, None).unwrap(), "query: ");
+        assert_eq!(prompts.chosen(None, Some("document")).unwrap(), "");
+        assert_eq!(prompts.chosen(Some("own".into()), Some("query")).unwrap(), "own");
+        let message = prompts.chosen(None, Some("corpus")).unwrap_err().to_string();
+        assert!(message.contains("corpus") && message.contains("document"), "{message}");
+        assert_eq!(Prompts::default().chosen(None, None).unwrap(), "");
+    }
+
+    #[test]
+    fn the_first_name_that_is_there_counts() {
+        assert_eq!(prompts(true).first_of(&["corpus", "passage", "document"]).unwrap(), Some("p: ".into()));
+        assert_eq!(prompts(true).first_of(&["document", "passage"]).unwrap(), Some(String::new()));
+        assert_eq!(prompts(true).first_of(&["corpus"]).unwrap(), None);
+    }
+
+    #[test]
+    fn a_prompt_that_is_not_pooled_is_refused() {
+        assert!(prompts(false).chosen(None, None).is_err());
+        assert!(prompts(false).first_of(&["query"]).is_err());
+        assert_eq!(prompts(false).chosen(None, Some("document")).unwrap(), "");
     }
 }

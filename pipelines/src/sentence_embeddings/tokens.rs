@@ -16,8 +16,6 @@ pub(super) struct TextTokenizer {
     pub(super) tokenizer: Tokenizer,
     pub(super) max_length: usize,
     pub(super) lower_case: bool,
-    /// Put before every text.
-    pub(super) prompt: String,
     /// Whether a text that is too long is an error.
     pub(super) refuse_overlong: bool,
     pub(super) threads: usize,
@@ -60,12 +58,17 @@ impl TextTokenizer {
         fits.count().max(1)
     }
 
-    /// The ids of `texts`, in order; `first` is the number of the first of them, for messages.
-    pub(super) fn tokenize<T: AsRef<str> + Sync>(&self, first: usize, texts: &[T]) -> Result<Vec<Shard>, Error> {
+    /// The ids of `texts`, each with `prompt` before it, in order; `first` is the number of the first of them, for messages.
+    pub(super) fn tokenize<T: AsRef<str> + Sync>(
+        &self,
+        prompt: &str,
+        first: usize,
+        texts: &[T],
+    ) -> Result<Vec<Shard>, Error> {
         let bytes: usize = texts.iter().map(|text| text.as_ref().len()).sum();
         let threads = self.threads.min(bytes / BYTES_PER_THREAD).min(texts.len());
         if threads <= 1 {
-            return Ok(vec![self.shard(first, texts)?]);
+            return Ok(vec![self.shard(prompt, first, texts)?]);
         }
         let cuts = cuts(texts, bytes, threads);
         std::thread::scope(|scope| {
@@ -73,7 +76,7 @@ impl TextTokenizer {
                 .windows(2)
                 .map(|cut| {
                     let (start, end) = (cut[0], cut[1]);
-                    scope.spawn(move || self.shard(first + start, &texts[start..end]))
+                    scope.spawn(move || self.shard(prompt, first + start, &texts[start..end]))
                 })
                 .collect();
             workers
@@ -83,11 +86,11 @@ impl TextTokenizer {
         })
     }
 
-    fn shard<T: AsRef<str>>(&self, first: usize, texts: &[T]) -> Result<Shard, Error> {
+    fn shard<T: AsRef<str>>(&self, prompt: &str, first: usize, texts: &[T]) -> Result<Shard, Error> {
         let mut shard = Shard { ids: Vec::new(), texts: Vec::with_capacity(texts.len()) };
         let mut scratch = String::new();
         for (index, text) in (first..).zip(texts) {
-            let text = self.prepared(text.as_ref(), &mut scratch);
+            let text = self.prepared(prompt, text.as_ref(), &mut scratch);
             let start = shard.ids.len();
             let encoded = self
                 .tokenizer
@@ -105,12 +108,12 @@ impl TextTokenizer {
     }
 
     /// The text with the prompt before it, in lower case if the model wants that beside its tokenizer's own normalisation.
-    fn prepared<'a>(&self, text: &'a str, scratch: &'a mut String) -> &'a str {
-        if self.prompt.is_empty() && !self.lower_case {
+    fn prepared<'a>(&self, prompt: &str, text: &'a str, scratch: &'a mut String) -> &'a str {
+        if prompt.is_empty() && !self.lower_case {
             return text;
         }
         scratch.clear();
-        scratch.push_str(&self.prompt);
+        scratch.push_str(prompt);
         scratch.push_str(text);
         if self.lower_case {
             // Letter by letter, as the reference's normalizer does; `str::to_lowercase` knows a final sigma.
