@@ -28,6 +28,7 @@
 
 #![forbid(unsafe_code)]
 
+mod compact_embeddings;
 mod embeddings;
 mod encoder;
 mod error;
@@ -46,6 +47,7 @@ mod text_classification;
 mod token_classification;
 mod zero_shot;
 
+pub use compact_embeddings::EmbeddingRanges;
 pub use embeddings::{Embeddings, Truncated};
 pub use encoder::{Encoder, EncoderBuilder};
 pub use error::{Error, TextProblem, error_chain};

@@ -2,7 +2,7 @@
 //!
 //! Tolerance: 2e-5 absolute, ten times what a two-layer model of this size differs by from one order of summation to another.
 
-use loquat::{Embeddings, Overlong, SentenceEmbeddings, Weights};
+use loquat::{EmbeddingRanges, Embeddings, Overlong, SentenceEmbeddings, Weights};
 use loquat_tests::{Report, SentenceCase, goldens, read_json};
 use serde::Deserialize;
 
@@ -18,13 +18,13 @@ fn floats(bytes: &[u8]) -> Vec<f32> {
     bytes.as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect()
 }
 
-/// Names of the golden folders, and whether loquat loads them.
-fn folders() -> Vec<(String, bool)> {
+/// Names of the golden folders.
+fn folders() -> Vec<String> {
     let entries = std::fs::read_dir(goldens("sentence-transformers")).expect("the goldens are part of the repository");
     let mut names: Vec<String> =
         entries.map(|entry| entry.expect("it can be listed").file_name().to_string_lossy().into_owned()).collect();
     names.sort();
-    names.into_iter().map(|name| (name.clone(), name != "weighted-mean")).collect()
+    names
 }
 
 fn load(name: &str) -> SentenceEmbeddings {
@@ -39,7 +39,7 @@ fn cases(name: &str) -> Cases {
 #[test]
 fn embeddings_equal_the_reference() {
     let mut report = Report::default();
-    for (name, _) in folders().into_iter().filter(|(_, loads)| *loads) {
+    for name in folders() {
         let cases = cases(&name);
         let path = goldens("sentence-transformers").join(&name).join("cases.safetensors");
         let goldens = Weights::open(path).expect("the goldens are sound");
@@ -52,13 +52,13 @@ fn embeddings_equal_the_reference() {
         let shape = [embeddings.len(), embeddings.dim()];
         report.case(format_args!("{name}, shape"), shape[..] == *golden.shape, format_args!("{shape:?}"));
     }
-    report.finish(3 * 12);
+    report.finish(3 * 14);
 }
 
 #[test]
 fn ids_and_truncation_equal_the_reference() {
     let mut report = Report::default();
-    for (name, _) in folders().into_iter().filter(|(_, loads)| *loads) {
+    for name in folders() {
         let model = load(&name);
         let cases = cases(&name).cases;
         // `no-max-seq-length` lowers letters before its tokenizer sees them, which `encode` does and the tokenizer alone doesn't.
@@ -80,11 +80,61 @@ fn ids_and_truncation_equal_the_reference() {
 }
 
 #[test]
-fn a_pooling_that_is_not_there_is_named_with_those_that_are() {
-    for (name, _) in folders().into_iter().filter(|(_, loads)| !*loads) {
-        let folder = goldens("sentence-transformers").join(&name);
-        let message = SentenceEmbeddings::builder().model(folder).build().expect_err(&name).to_string();
-        assert!(message.contains("weightedmean") && message.contains("supported are cls, max, mean"), "{message}");
+fn other_forms_of_embeddings_equal_the_reference() {
+    const NAME: &str = "layer-norm-prompts";
+    let folder = goldens("sentence-transformers").join(NAME);
+    let outputs = Weights::open(folder.join("outputs.safetensors")).expect("the goldens are sound");
+    let golden = |name: &str| outputs.get(name).unwrap_or_else(|| panic!("no golden {name}")).bytes;
+    let cases = cases(NAME).cases;
+    let texts: Vec<&str> = cases.iter().map(|case| case.text.as_str()).collect();
+    let mut report = Report::default();
+    let model = load(NAME);
+    let query = model.encode_query(&texts).expect("golden texts can be encoded");
+    report.close("query", query.as_flat(), &floats(golden("query")), TOLERANCE);
+    let document = model.encode_document(&texts).expect("golden texts can be encoded");
+    report.close("document", document.as_flat(), &floats(golden("document")), TOLERANCE);
+    let named = SentenceEmbeddings::builder().model(folder.as_path()).prompt_name("query").build().expect("it loads");
+    report.case("query by name", named.encode(&texts).expect("text") == query, "other values");
+    for (name, normalize) in [("first7", None), ("first7_normalized", Some(true))] {
+        let mut builder = SentenceEmbeddings::builder().model(folder.as_path()).truncate_dim(7);
+        if let Some(normalize) = normalize {
+            builder = builder.normalize(normalize);
+        }
+        let found = builder.build().expect("it loads").encode(&texts).expect("text");
+        report.case(format_args!("{name}, values"), found.dim() == 7, found.dim());
+        report.close(name, found.as_flat(), &floats(golden(name)), TOLERANCE);
+    }
+    let plain = model.encode(&texts).expect("text");
+    let ranges = floats(golden("ranges"));
+    let (least, greatest) = ranges.split_at(plain.dim());
+    let ranges = EmbeddingRanges::new(least, greatest).expect("they are sound");
+    // A value near the border of two bytes may fall to either side of it.
+    let near = |(i, value): (usize, &f32)| {
+        let column = i % plain.dim();
+        let steps = (value - least[column]) / ((greatest[column] - least[column]) / 255.0);
+        (steps - steps.round()).abs() < 2e-2
+    };
+    let near: Vec<bool> = plain.as_flat().iter().enumerate().map(near).collect();
+    let uint8 = plain.to_uint8(&ranges).expect("they fit");
+    let same = |found: &[u8], expected: &[u8]| {
+        found.len() == expected.len()
+            && (found.iter().zip(expected).zip(&near)).all(|((a, b), near)| a == b || *near && a.abs_diff(*b) == 1)
+    };
+    let unsigned = |values: Vec<i8>| values.into_iter().map(|value| value as u8).collect::<Vec<u8>>();
+    report.case("uint8", same(&uint8, golden("uint8")), format_args!("{uint8:?}"));
+    let int8 = unsigned(plain.to_int8(&ranges).expect("they fit"));
+    report.case("int8", same(&int8, golden("int8")), format_args!("{int8:?}"));
+    report.case("ubinary", plain.to_ubinary() == golden("ubinary"), format_args!("{:?}", plain.to_ubinary()));
+    report.case("binary", unsigned(plain.to_binary()) == golden("binary"), format_args!("{:?}", plain.to_binary()));
+    report.finish(11);
+}
+
+#[test]
+fn fewer_values_than_one_or_more_than_there_are_are_refused() {
+    for dim in [0, 21] {
+        let folder = goldens("sentence-transformers/mean");
+        let error = SentenceEmbeddings::builder().model(folder).truncate_dim(dim).build().expect_err("it has 20");
+        assert!(error.to_string().starts_with("truncate_dim: "), "{error}");
     }
 }
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from sentence_transformers import SentenceTransformer
+from sentence_transformers.util.quantization import quantize_embeddings
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
 from tiny_bert import SPECIAL, Shape, build, save, vocabulary, write_folder, write_json
@@ -42,6 +43,8 @@ class Folder:
     max_seq_length: int | None = 16
     tokenizer_json: bool = False
     do_lower_case: bool = False
+    layer_norm: bool = False
+    prompts: dict[str, str] = field(default_factory=dict)
 
 
 FOLDERS = [
@@ -62,6 +65,8 @@ FOLDERS = [
            dense=[(33, False, "torch.nn.modules.linear.Identity"), (7, True, "torch.nn.modules.activation.GELU")]),
     Folder("no-max-seq-length", "max_seq_length null: the model's 29 positions are the limit; do_lower_case", ["mean"],
            max_seq_length=None, do_lower_case=True),
+    Folder("layer-norm-prompts", "LayerNorm, Normalize; prompts for queries and documents", ["mean"], layer_norm=True, normalize=True,
+           prompts={"query": "the cat: ", "passage": "of stone "}),
 ]
 
 
@@ -128,6 +133,12 @@ def write_one(folder: Path, spec: Folder, seed: int) -> None:
              {k: torch.from_numpy(v.astype(np.float32)) for k, v in values.items()})
         modules.append(("Dense", path))
         width = out
+    if spec.layer_norm:
+        path = f"{len(modules)}_LayerNorm"
+        write_json(folder / path / "config.json", {"dimension": width})
+        values = {"norm.weight": 1 + 0.3 * rng.standard_normal(width), "norm.bias": 0.3 * rng.standard_normal(width)}
+        save(folder / path / "model.safetensors", {k: torch.from_numpy(v.astype(np.float32)) for k, v in values.items()})
+        modules.append(("LayerNorm", path))
     if spec.normalize:
         # Normalize has no files; git keeps no empty folder, and published repositories lack it too.
         modules.append(("Normalize", f"{len(modules)}_Normalize"))
@@ -135,7 +146,8 @@ def write_one(folder: Path, spec: Folder, seed: int) -> None:
         {"idx": i, "name": str(i), "path": path, "type": class_name(kind, spec.types)}
         for i, (kind, path) in enumerate(modules)
     ])
-    write_json(folder / "config_sentence_transformers.json", {"__version__": {"sentence_transformers": "2.0.0"}})
+    write_json(folder / "config_sentence_transformers.json", {"__version__": {"sentence_transformers": "2.0.0"}}
+               | ({"prompts": spec.prompts, "default_prompt_name": None} if spec.prompts else {}))
 
 
 def expect(folder: Path, spec: Folder) -> None:
@@ -163,12 +175,31 @@ def expect(folder: Path, spec: Folder) -> None:
           f"{sum(c['truncated'] for c in cases)} truncated")
 
 
+def expect_forms(folder: Path) -> None:
+    """outputs.safetensors: the other forms in which embeddings are asked for."""
+    def encode(texts, method="encode", truncate_dim=None, **options):
+        model = SentenceTransformer(str(folder), device="cpu", truncate_dim=truncate_dim,
+                                    model_kwargs={"attn_implementation": "eager", "dtype": torch.float32})
+        rows = [getattr(model, method)([text], batch_size=1, show_progress_bar=False, **options)[0] for text in texts]
+        return np.stack(rows)
+    plain = encode(TEXTS)
+    ranges = np.stack([plain.min(0) - 0.013, plain.max(0) + 0.011])
+    forms = {"query": encode(TEXTS, "encode_query"), "document": encode(TEXTS, "encode_document"),
+             "first7": encode(TEXTS, truncate_dim=7), "first7_normalized": encode(TEXTS, truncate_dim=7, normalize_embeddings=True),
+             "ranges": ranges}
+    for precision in ("int8", "uint8", "binary", "ubinary"):
+        forms[precision] = quantize_embeddings(plain, precision, ranges=ranges)
+    save(folder / "outputs.safetensors", {k: torch.from_numpy(np.ascontiguousarray(v)) for k, v in forms.items()})
+
+
 def write(out: Path) -> None:
     for i, spec in enumerate(FOLDERS):
         folder = out / "sentence-transformers" / spec.name
         shutil.rmtree(folder, ignore_errors=True)
         write_one(folder, spec, seed=40 + i)
         expect(folder, spec)
+        if spec.prompts:
+            expect_forms(folder)
     resave(out / "sentence-transformers" / "dense-normalize", out / "sentence-transformers" / "saved-anew")
 
 

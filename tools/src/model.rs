@@ -3,7 +3,7 @@
 use std::{num::NonZeroUsize, path::PathBuf};
 
 use clap::{Args, ValueEnum};
-use loquat::{Embeddings, ModelSource, SentenceEmbeddings, Tokenizer, Truncated};
+use loquat::{Embeddings, ModelSource, SentenceEmbeddings, SentenceEmbeddingsBuilder, Tokenizer, Truncated};
 
 use crate::{failure::Failure, item::Place};
 
@@ -86,6 +86,11 @@ pub struct EmbeddingArgs {
 impl EmbeddingArgs {
     /// The model, ready.
     pub fn load(&self) -> Result<SentenceEmbeddings, Failure> {
+        Ok(self.builder().build()?)
+    }
+
+    /// The model with these options, about to be loaded.
+    pub fn builder(&self) -> SentenceEmbeddingsBuilder {
         let mut builder = SentenceEmbeddings::builder().model(self.model.source()).precision(self.run.precision.into());
         if let Some(threads) = self.run.threads {
             builder = builder.threads(threads.get());
@@ -93,7 +98,7 @@ impl EmbeddingArgs {
         if let Some(max_length) = self.max_length {
             builder = builder.max_length(max_length.get());
         }
-        Ok(builder.build()?)
+        builder
     }
 }
 

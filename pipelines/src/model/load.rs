@@ -14,7 +14,7 @@ use super::{
     ModelSource,
     files::{ModelFiles, join},
     head::{Head, HeadProblem, SENTENCE_EMBEDDING},
-    modules::{Modules, Step},
+    modules::{Dense, LayerNorm, Modules, Step},
     resolve::resolve,
 };
 use crate::Error;
@@ -172,9 +172,11 @@ impl Checkpoint {
     /// The weights of the modules after the encoder too, each tensor under its folder's name.
     fn with_modules(mut self, files: &ModelFiles, modules: &Modules) -> Result<Self, Error> {
         for step in &modules.steps {
-            if let Step::Dense(dense) = step {
-                self.weights = self.weights.join(&join(&dense.folder, ""), weights(files, &dense.folder)?)?;
-            }
+            let folder = match step {
+                Step::Dense(Dense { folder, .. }) | Step::LayerNorm(LayerNorm { folder, .. }) => folder,
+                Step::Normalize => continue,
+            };
+            self.weights = self.weights.join(&join(folder, ""), weights(files, folder)?)?;
         }
         Ok(self)
     }

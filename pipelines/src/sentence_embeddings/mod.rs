@@ -104,7 +104,19 @@ impl SentenceEmbeddings {
     /// # Errors
     /// As [`encode`](Self::encode).
     pub fn encode_query<T: AsRef<str> + Sync>(&self, texts: &[T]) -> Result<Embeddings, Error> {
-        self.encode_as(&["query"], texts)
+        self.encode_query_with(texts, Control::default())
+    }
+
+    /// The same, with a report of progress and a way to stop.
+    ///
+    /// # Errors
+    /// As [`encode_with`](Self::encode_with).
+    pub fn encode_query_with<T: AsRef<str> + Sync>(
+        &self,
+        texts: &[T],
+        control: Control<'_>,
+    ) -> Result<Embeddings, Error> {
+        self.encode_as(&["query"], texts, control)
     }
 
     /// The embeddings of documents that are to be compared with queries: with the prompt before them that the model's files call `document`,
@@ -113,12 +125,29 @@ impl SentenceEmbeddings {
     /// # Errors
     /// As [`encode`](Self::encode).
     pub fn encode_document<T: AsRef<str> + Sync>(&self, texts: &[T]) -> Result<Embeddings, Error> {
-        self.encode_as(&["document", "passage", "corpus"], texts)
+        self.encode_document_with(texts, Control::default())
     }
 
-    fn encode_as<T: AsRef<str> + Sync>(&self, names: &[&str], texts: &[T]) -> Result<Embeddings, Error> {
+    /// The same, with a report of progress and a way to stop.
+    ///
+    /// # Errors
+    /// As [`encode_with`](Self::encode_with).
+    pub fn encode_document_with<T: AsRef<str> + Sync>(
+        &self,
+        texts: &[T],
+        control: Control<'_>,
+    ) -> Result<Embeddings, Error> {
+        self.encode_as(&["document", "passage", "corpus"], texts, control)
+    }
+
+    fn encode_as<T: AsRef<str> + Sync>(
+        &self,
+        names: &[&str],
+        texts: &[T],
+        control: Control<'_>,
+    ) -> Result<Embeddings, Error> {
         let prompt = self.prompts.first_of(names)?;
-        self.encode_prompted(prompt.as_deref().unwrap_or(&self.prompt), texts, Control::default())
+        self.encode_prompted(prompt.as_deref().unwrap_or(&self.prompt), texts, control)
     }
 
     fn encode_prompted<T: AsRef<str> + Sync>(

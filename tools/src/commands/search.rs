@@ -76,7 +76,7 @@ impl Search {
         let mut out = Output::stdout();
         let mut report = TruncationReport::default();
         while let Some((queries, places)) = inputs.next_texts()? {
-            let embeddings = model.encode(&queries).map_err(|error| Failure::of_texts(error, &places))?;
+            let embeddings = model.encode_query(&queries).map_err(|error| Failure::of_texts(error, &places))?;
             let truncated = truncated_flags(&embeddings);
             for ((query, row), truncated) in queries.iter().zip(&embeddings).zip(truncated) {
                 let hits: Vec<HitLine> = corpus
@@ -107,7 +107,7 @@ fn read_corpus(inputs: Inputs, model: &SentenceEmbeddings) -> Result<(Vec<String
     let bar = progress("texts of the corpus");
     let mut show = |progress: loquat::Progress| bar.set_position(progress.done as u64);
     let control = loquat::Control { progress: Some(&mut show), ..Default::default() };
-    let embeddings = model.encode_with(&texts, control).map_err(|error| Failure::of_texts(error, &places))?;
+    let embeddings = model.encode_document_with(&texts, control).map_err(|error| Failure::of_texts(error, &places))?;
     bar.finish_and_clear();
     let mut report = TruncationReport::default();
     report.add(&embeddings, &places);

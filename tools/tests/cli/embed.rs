@@ -176,3 +176,37 @@ fn pairs_are_compared_line_by_line() {
     assert_eq!(lines[1]["texts"], serde_json::json!(["a cat", "a dog"]));
     loquat_with_stdin(["similarity"], b"a\tb\nalone\n").fails_with(&["stdin: line 2", "pair"]);
 }
+
+#[test]
+fn values_can_be_fewer_and_smaller() {
+    let folder = scratch("embed-values");
+    let file = folder.join("calibration.txt");
+    std::fs::write(&file, "first text\nsecond\nthe third one\n").unwrap();
+    let file = file.to_str().unwrap();
+    let plain = loquat(["embed", "--json", "one", "two"]).ok().json();
+    let cut = loquat(["embed", "--json", "--truncate-dim", "10", "one", "two"]).ok().json();
+    for (plain, cut) in plain.iter().zip(&cut) {
+        assert_eq!(numbers(&plain["embedding"])[..10], numbers(&cut["embedding"])[..]);
+    }
+    let range = |values: &str| {
+        let run = loquat(["embed", "--json", "--values", values, "--calibrate", file, "one"]).ok().json();
+        numbers(&run[0]["embedding"])
+    };
+    let (int8, uint8) = (range("int8"), range("uint8"));
+    assert_eq!(int8.len(), 384);
+    assert!(int8.iter().zip(&uint8).all(|(signed, unsigned)| signed + 128.0 == *unsigned));
+    // Their own least and greatest values are the ends of the range.
+    let own = loquat(["embed", "--json", "--values", "uint8", "one", "two"]).ok().json();
+    let columns = numbers(&own[0]["embedding"]).into_iter().zip(numbers(&own[1]["embedding"]));
+    assert!(columns.into_iter().all(|(a, b)| a.min(b) == 0.0 && a.max(b) >= 254.0));
+    let bits = loquat(["embed", "--json", "--values", "ubinary", "one"]).ok().json();
+    assert_eq!(numbers(&bits[0]["embedding"]).len(), 48);
+    let first = numbers(&plain[0]["embedding"])[..8].iter().fold(0, |byte, value| 2 * byte + i32::from(*value > 0.0));
+    assert_eq!(numbers(&bits[0]["embedding"])[0], f64::from(first));
+    loquat(["embed", "--values", "int8", "one"]).fails_with(&["ranges of embeddings", "1 embeddings"]);
+    loquat(["embed", "--calibrate", file, "one"]).misused(&["--calibrate", "int8"]);
+    loquat(["embed", "--truncate-dim", "385", "one"]).fails_with(&["truncate_dim", "384"]);
+    loquat(["embed", "--prompt-name", "query", "one"]).fails_with(&["prompt_name", "query"]);
+    let prompted = loquat(["embed", "--json", "--prompt", "on", "e"]).ok().json();
+    assert_eq!(prompted[0]["embedding"], plain[0]["embedding"]);
+}
