@@ -153,7 +153,7 @@ mod tests {
         let ranges = EmbeddingRanges::of(&embeddings(2, &[1.0, 5.0, -1.0, 5.0, 0.5, 5.0])).unwrap();
         assert_eq!(ranges, EmbeddingRanges::new(&[-1.0, 5.0], &[1.0, 5.0]).unwrap());
         // A value that never changes has a step of 1.
-        assert_eq!(embeddings(2, &[1.0, 7.0]).to_uint8(&ranges).unwrap(), [255, 2]);
+        assert_eq!(embeddings(2, &[0.9, 7.0]).to_uint8(&ranges).unwrap(), [242, 2]);
     }
 
     #[test]

@@ -138,6 +138,9 @@ pub enum TextProblem {
     /// There are no labels to choose from.
     #[error("no labels to choose from: give at least one")]
     NoLabels,
+    /// There are no choices for it.
+    #[error("no choices: give at least one")]
+    NoChoices,
     /// There is no mask in it.
     #[error("there is no mask in it: write {mask} where a token is to be guessed")]
     NoMask {

@@ -16,7 +16,7 @@
 //!   model that the feature `embedded-model` puts into the binary.
 //! * [`Corpus`] finds the texts that are closest to a query.
 //! * [`TextClassification`], [`TokenClassification`] (named entities, parts of speech), [`QuestionAnswering`],
-//!   [`ZeroShotClassification`], [`FillMask`] and [`Reranker`] give what the pipelines of transformers give for the same folder.
+//!   [`ZeroShotClassification`], [`FillMask`], [`MultipleChoice`] and [`Reranker`] give what the pipelines of transformers give for the same folder.
 //! * [`KeywordExtraction`] finds what a text is about.
 //! * [`Encoder`] runs a model on token ids and gives its named outputs.
 //! * [`Quantizer`] writes a model folder with weights in fewer bits.
@@ -35,6 +35,7 @@ mod error;
 mod fill_mask;
 mod keywords;
 mod model;
+mod multiple_choice;
 mod pipeline;
 mod progress;
 mod quantize;
@@ -54,6 +55,7 @@ pub use error::{Error, TextProblem, error_chain};
 pub use fill_mask::{FillMask, FillMaskBuilder, MaskGuess};
 pub use keywords::{Keyword, KeywordExtraction, KeywordExtractionBuilder, KeywordSelection};
 pub use model::{ModelSource, load::load_tokenizer};
+pub use multiple_choice::{Choice, MultipleChoice, MultipleChoiceBuilder};
 pub use pipeline::{LabelScore, Results};
 pub use progress::{CancelToken, Control, Progress};
 pub use quantize::{LayerReport, QuantizationReport, Quantizer, TableFormat, TensorReport, WeightFormat};
@@ -85,6 +87,7 @@ const _: () = {
     shared_between_threads::<QuestionAnswering>();
     shared_between_threads::<ZeroShotClassification>();
     shared_between_threads::<FillMask>();
+    shared_between_threads::<MultipleChoice>();
     shared_between_threads::<Reranker>();
     shared_between_threads::<Error>();
 };

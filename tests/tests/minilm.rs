@@ -3,7 +3,7 @@
 //! Tolerances on unit-norm embeddings: 2e-5 absolute and a cosine of 0.99999 between the same weights here and in PyTorch; a mean cosine of
 //! 0.9995 between int8 weights and the original model.
 
-use loquat::{Batch, Embeddings, Encoder, Precision, SentenceEmbeddings, Weights, similarity};
+use loquat::{Batch, Embeddings, Encoder, Precision, SentenceEmbeddings, Weights, load_tokenizer, similarity};
 use loquat_tests::{Report, SentenceCase, goldens, original_minilm, read_json};
 use serde::Deserialize;
 
@@ -51,6 +51,18 @@ fn close_to(report: &mut Report, what: &str, found: &Embeddings, expected: &[f32
         let cosine = similarity(found, expected).expect("they are of one size");
         report.case(format_args!("{what} {index}, cosine"), cosine >= COSINE, format_args!("{cosine:.7}"));
     }
+}
+
+/// The compiled tokenizer that is embedded is what the folder's files give today.
+#[test]
+fn the_embedded_tokenizer_is_that_of_its_files() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../assets/all-MiniLM-L6-v2-int8");
+    let tokenizer = load_tokenizer(folder.as_path()).expect("the files are sound");
+    let embedded = std::fs::read(folder.join("tokenizer.loqtok")).expect("it is there");
+    assert!(
+        tokenizer.to_compiled() == embedded,
+        "make it anew: loquat compile-tokenizer assets/all-MiniLM-L6-v2-int8 --out assets/all-MiniLM-L6-v2-int8/tokenizer.loqtok"
+    );
 }
 
 #[test]

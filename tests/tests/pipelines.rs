@@ -4,8 +4,8 @@
 use std::path::{Path, PathBuf};
 
 use loquat::{
-    AggregationStrategy, FillMask, FunctionToApply, LabelScore, QuestionAnswering, TextClassification,
-    TokenClassification, TopK, ZeroShotClassification,
+    AggregationStrategy, FillMask, FunctionToApply, LabelScore, MultipleChoice, QuestionAnswering, Reranker,
+    TextClassification, TokenClassification, TopK, ZeroShotClassification,
 };
 use loquat_tests::{Report, goldens, read_json};
 use serde::Deserialize;
@@ -33,6 +33,8 @@ struct Row {
     question: String,
     #[serde(default)]
     context: String,
+    #[serde(default)]
+    choices: Vec<String>,
     output: Value,
 }
 
@@ -229,7 +231,13 @@ fn fill_mask_equals_the_reference() {
                 for guess in output.as_array_mut().unwrap().iter_mut().flat_map(|mask| mask.as_array_mut().unwrap()) {
                     guess.as_object_mut().unwrap().remove("sequence");
                 }
-                let row = Row { text: row.text.clone(), question: String::new(), context: String::new(), output };
+                let row = Row {
+                    text: row.text.clone(),
+                    question: String::new(),
+                    context: String::new(),
+                    choices: Vec::new(),
+                    output,
+                };
                 case.rows.push(row);
             }
             compare(&mut report, &name, &case, found);
@@ -278,6 +286,46 @@ fn question_answering_equals_the_reference() {
         }
     }
     report.finish(200);
+}
+
+#[test]
+fn multiple_choice_equals_the_reference() {
+    let mut report = Report::default();
+    for (name, folder, golden) in folders("multiple-choice") {
+        let model = MultipleChoice::builder().model(folder.as_path()).build().unwrap();
+        for case in &golden.cases {
+            let texts: Vec<(&str, &[String])> =
+                case.rows.iter().map(|row| (row.text.as_str(), row.choices.as_slice())).collect();
+            let results = model.predict(&texts).unwrap();
+            let found = results.iter().map(|choices| {
+                assert!(choices.is_sorted_by(|a, b| a.score >= b.score), "{choices:?}");
+                let mut scores = vec![0.0; choices.len()];
+                choices.iter().for_each(|choice| scores[choice.index] = choice.score);
+                json!(scores)
+            });
+            compare(&mut report, &name, case, found.collect());
+        }
+        let error = model.predict::<_, &str>(&[("text", &["a"]), ("another", &[])]).unwrap_err();
+        assert_eq!(error.to_string(), "text 1: no choices: give at least one");
+    }
+    report.finish(15);
+}
+
+#[test]
+fn scores_of_pairs_equal_the_reference() {
+    let mut report = Report::default();
+    for (name, folder, _) in folders("text-classification").into_iter().filter(|(name, ..)| name.ends_with("score")) {
+        let golden: Golden = read_json(&folder.join("rerank.json"));
+        for case in &golden.cases {
+            let raw = case.options.get("raw").is_some();
+            let model = Reranker::builder().model(folder.as_path()).raw_scores(raw).build().unwrap();
+            let pairs: Vec<(&str, &str)> =
+                case.rows.iter().map(|row| (row.text.as_str(), row.context.as_str())).collect();
+            let found = model.predict(&pairs).unwrap().iter().map(|score| json!(score)).collect();
+            compare(&mut report, &name, case, found);
+        }
+    }
+    report.finish(99);
 }
 
 #[test]

@@ -66,7 +66,7 @@ FOLDERS = [
     Folder("no-max-seq-length", "max_seq_length null: the model's 29 positions are the limit; do_lower_case", ["mean"],
            max_seq_length=None, do_lower_case=True),
     Folder("layer-norm-prompts", "LayerNorm, Normalize; prompts for queries and documents", ["mean"], layer_norm=True, normalize=True,
-           prompts={"query": "the cat: ", "passage": "of stone "}),
+           prompts={"query": "the cat: ", "document": "of stone "}),
 ]
 
 

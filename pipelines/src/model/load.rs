@@ -209,7 +209,7 @@ fn weights(files: &ModelFiles, folder: &str) -> Result<Weights, Error> {
     }
 }
 
-/// The compiled tokenizer of a folder that has no other.
+/// The compiled tokenizer: that of the embedded model, and of a folder that has no other.
 const COMPILED: &str = "tokenizer.loqtok";
 
 /// A tokenizer of one file, which is mapped where it is a compiled one.
@@ -233,9 +233,9 @@ fn tokenizer(files: &ModelFiles, folder: &str) -> Result<Tokenizer, Error> {
             }
         }
         ModelFiles::Embedded { files: embedded, .. } => {
-            let path = join(folder, "tokenizer.json");
+            let path = join(folder, COMPILED);
             match embedded.iter().find(|(name, _)| *name == path) {
-                Some((_, bytes)) => Ok(Tokenizer::from_json(&files.label(&path), bytes)?),
+                Some(&(_, bytes)) => Ok(Tokenizer::from_compiled(&files.label(&path), Arc::new(bytes))?),
                 None => Err(Error::Config { path: files.label(&path), problem: "there is no such file".into() }),
             }
         }

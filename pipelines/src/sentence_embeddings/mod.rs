@@ -98,8 +98,8 @@ impl SentenceEmbeddings {
         self.encode_prompted(&self.prompt, texts, control)
     }
 
-    /// The embeddings of queries that are to be compared with documents: with the prompt before them that the model's files call `query`. Without
-    /// one, as [`encode`](Self::encode).
+    /// The embeddings of queries that are to be compared with documents: with the prompt before them that the model's files call `query`, if
+    /// they have one.
     ///
     /// # Errors
     /// As [`encode`](Self::encode).
@@ -116,11 +116,11 @@ impl SentenceEmbeddings {
         texts: &[T],
         control: Control<'_>,
     ) -> Result<Embeddings, Error> {
-        self.encode_as(&["query"], texts, control)
+        self.encode_prompted(&self.prompts.chosen(None, Some(prompts::QUERY))?, texts, control)
     }
 
-    /// The embeddings of documents that are to be compared with queries: with the prompt before them that the model's files call `document`,
-    /// `passage` or `corpus`. Without one, as [`encode`](Self::encode).
+    /// The embeddings of documents that are to be compared with queries: with the prompt before them that the model's files call `document`, if
+    /// they have one.
     ///
     /// # Errors
     /// As [`encode`](Self::encode).
@@ -137,17 +137,7 @@ impl SentenceEmbeddings {
         texts: &[T],
         control: Control<'_>,
     ) -> Result<Embeddings, Error> {
-        self.encode_as(&["document", "passage", "corpus"], texts, control)
-    }
-
-    fn encode_as<T: AsRef<str> + Sync>(
-        &self,
-        names: &[&str],
-        texts: &[T],
-        control: Control<'_>,
-    ) -> Result<Embeddings, Error> {
-        let prompt = self.prompts.first_of(names)?;
-        self.encode_prompted(prompt.as_deref().unwrap_or(&self.prompt), texts, control)
+        self.encode_prompted(&self.prompts.chosen(None, Some(prompts::DOCUMENT))?, texts, control)
     }
 
     fn encode_prompted<T: AsRef<str> + Sync>(

@@ -8,10 +8,14 @@ use crate::{Error, model::files::ModelFiles};
 
 const FILE: &str = "config_sentence_transformers.json";
 
+/// What every model has a prompt for, empty unless its files say otherwise.
+pub(super) const QUERY: &str = "query";
+pub(super) const DOCUMENT: &str = "document";
+
 /// The prompts by name, and which is used when none is asked for.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Prompts {
-    named: BTreeMap<String, Option<String>>,
+    named: BTreeMap<String, String>,
     default: Option<String>,
     /// Whether a prompt's tokens take part in pooling.
     pooled: bool,
@@ -26,7 +30,9 @@ struct Config {
 
 impl Prompts {
     pub(super) fn read(files: &ModelFiles, pooled: bool) -> Result<Self, Error> {
-        let Config { prompts: named, default_prompt_name: default } = files.json(FILE)?.unwrap_or_default();
+        let Config { prompts, default_prompt_name: default } = files.json(FILE)?.unwrap_or_default();
+        let mut named = BTreeMap::from([QUERY, DOCUMENT].map(|name| (name.to_owned(), String::new())));
+        named.extend(prompts.into_iter().map(|(name, prompt)| (name, prompt.unwrap_or_default())));
         Ok(Prompts { named, default, pooled })
     }
 
@@ -34,28 +40,13 @@ impl Prompts {
     pub(super) fn chosen(&self, prompt: Option<String>, name: Option<&str>) -> Result<String, Error> {
         let prompt = match (prompt, name.or(self.default.as_deref())) {
             (Some(prompt), _) => prompt,
-            (None, Some(name)) => self.named(name)?,
+            (None, Some(name)) => self.named.get(name).cloned().ok_or_else(|| {
+                let known: Vec<&str> = self.named.keys().map(String::as_str).collect();
+                let problem = format!("the model has no prompt {name:?}; it has {known:?}");
+                Error::Setting { setting: "prompt_name", problem }
+            })?,
             (None, None) => String::new(),
         };
-        self.checked(prompt)
-    }
-
-    /// The prompt of the first of these names that the model has.
-    pub(super) fn first_of(&self, names: &[&str]) -> Result<Option<String>, Error> {
-        let found = names.iter().find_map(|name| self.named.get(*name));
-        found.map(|prompt| self.checked(prompt.clone().unwrap_or_default())).transpose()
-    }
-
-    fn named(&self, name: &str) -> Result<String, Error> {
-        let prompt = self.named.get(name).ok_or_else(|| {
-            let known: Vec<&str> = self.named.keys().map(String::as_str).collect();
-            let problem = format!("the model has no prompt {name:?}; it has {known:?}");
-            Error::Setting { setting: "prompt_name", problem }
-        })?;
-        Ok(prompt.clone().unwrap_or_default())
-    }
-
-    fn checked(&self, prompt: String) -> Result<String, Error> {
         if prompt.is_empty() || self.pooled {
             return Ok(prompt);
         }
@@ -82,23 +73,23 @@ mod tests {
         let prompts = prompts(true);
         assert_eq!(prompts.chosen(None, None).unwrap(), "query: ");
         assert_eq!(prompts.chosen(None, Some("document")).unwrap(), "");
+        assert_eq!(prompts.chosen(None, Some("passage")).unwrap(), "p: ");
         assert_eq!(prompts.chosen(Some("own".into()), Some("query")).unwrap(), "own");
         let message = prompts.chosen(None, Some("corpus")).unwrap_err().to_string();
         assert!(message.contains("corpus") && message.contains("document"), "{message}");
-        assert_eq!(Prompts::default().chosen(None, None).unwrap(), "");
     }
 
     #[test]
-    fn the_first_name_that_is_there_counts() {
-        assert_eq!(prompts(true).first_of(&["corpus", "passage", "document"]).unwrap(), Some("p: ".into()));
-        assert_eq!(prompts(true).first_of(&["document", "passage"]).unwrap(), Some(String::new()));
-        assert_eq!(prompts(true).first_of(&["corpus"]).unwrap(), None);
+    fn every_model_has_prompts_for_queries_and_documents() {
+        let plain = Prompts::read(&ModelFiles::Embedded { name: "test", files: &[] }, true).unwrap();
+        for name in [None, Some(QUERY), Some(DOCUMENT)] {
+            assert_eq!(plain.chosen(None, name).unwrap(), "");
+        }
     }
 
     #[test]
     fn a_prompt_that_is_not_pooled_is_refused() {
         assert!(prompts(false).chosen(None, None).is_err());
-        assert!(prompts(false).first_of(&["query"]).is_err());
         assert_eq!(prompts(false).chosen(None, Some("document")).unwrap(), "");
     }
 }

@@ -206,7 +206,7 @@ fn values_can_be_fewer_and_smaller() {
     loquat(["embed", "--values", "int8", "one"]).fails_with(&["ranges of embeddings", "1 embeddings"]);
     loquat(["embed", "--calibrate", file, "one"]).misused(&["--calibrate", "int8"]);
     loquat(["embed", "--truncate-dim", "385", "one"]).fails_with(&["truncate_dim", "384"]);
-    loquat(["embed", "--prompt-name", "query", "one"]).fails_with(&["prompt_name", "query"]);
+    loquat(["embed", "--prompt-name", "mine", "one"]).fails_with(&["prompt_name", "mine", "query"]);
     let prompted = loquat(["embed", "--json", "--prompt", "on", "e"]).ok().json();
     assert_eq!(prompted[0]["embedding"], plain[0]["embedding"]);
 }
