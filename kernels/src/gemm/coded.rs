@@ -238,7 +238,10 @@ impl pulp::WithSimd for Dequantise<'_> {
 
 #[cfg(target_arch = "x86_64")]
 mod v4 {
-    use std::{arch::x86_64::__m512, mem::transmute};
+    use std::{
+        arch::x86_64::{__m512, __m512i},
+        mem::transmute,
+    };
 
     use pulp::{Simd, f32x16, x86::V4};
 
@@ -260,24 +263,25 @@ mod v4 {
             let RowCode { scale, zero } = codes.of_row(row);
             let f = simd.avx512f;
             let (row_scale, zero) = (f._mm512_set1_ps(scale), f._mm512_set1_epi32(zero));
-            let vectors = |values| V4::as_simd_f32s(values).0.iter();
-            let columns = vectors(codes.scales).zip(vectors(codes.sums));
-            vectors(&acc[row * nr..][..nr]).zip(columns).map(
+            let (acc, _) = V4::as_simd_f32s(&acc[row * nr..][..nr]);
+            let ((scales, _), (sums, _)) = (V4::as_simd_f32s(codes.scales), V4::as_simd_f32s(codes.sums));
+            acc.iter().zip(scales).zip(sums).map(
                 #[inline(always)]
-                move |(acc, (scales, sums))| {
-                    let bits = |values: &f32x16| f._mm512_castps_si512(raw(*values));
-                    let sum = f._mm512_sub_epi32(bits(acc), f._mm512_mullo_epi32(bits(sums), zero));
-                    let value = f._mm512_mul_ps(f._mm512_cvtepi32_ps(sum), row_scale);
-                    // SAFETY: both types are 64 bytes of numbers.
-                    unsafe { transmute::<__m512, f32x16>(f._mm512_mul_ps(value, raw(*scales))) }
+                move |((acc, scales), sums)| {
+                    // SAFETY: all types are 64 bytes of numbers.
+                    let (acc, sums, scales) = unsafe {
+                        (
+                            transmute::<f32x16, __m512i>(*acc),
+                            transmute::<f32x16, __m512i>(*sums),
+                            transmute::<f32x16, __m512>(*scales),
+                        )
+                    };
+                    let sum = f._mm512_sub_epi32(acc, f._mm512_mullo_epi32(sums, zero));
+                    let value = f._mm512_mul_ps(f._mm512_mul_ps(f._mm512_cvtepi32_ps(sum), row_scale), scales);
+                    // SAFETY: as above.
+                    unsafe { transmute::<__m512, f32x16>(value) }
                 },
             )
         }
-    }
-
-    #[inline(always)]
-    fn raw(values: f32x16) -> __m512 {
-        // SAFETY: as above.
-        unsafe { transmute(values) }
     }
 }
