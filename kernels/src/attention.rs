@@ -57,7 +57,7 @@ pub struct RelativeBias<'a> {
 }
 
 impl<'a> RelativeBias<'a> {
-    /// `values` is `[heads, 2 * reach + 1]`: column `reach + d` is for a key that stands `d` tokens behind its query, or `-d` before it.
+    /// `values` is `[heads, 2 * reach + 1]`, or has one row for all heads: column `reach + d` is for a key that stands `d` tokens behind its query, or `-d` before it.
     ///
     /// # Errors
     /// If the number of columns is even, so that none of them is for distance 0.
@@ -77,7 +77,8 @@ impl<'a> RelativeBias<'a> {
     /// What `head` adds to the scores of the first `keys` keys for the query at `position`.
     #[inline(always)]
     fn row(&self, head: usize, position: usize, keys: usize) -> &'a [f32] {
-        &self.values.row(head)[self.reach() - position..][..keys]
+        let row = if self.values.rows() == 1 { 0 } else { head };
+        &self.values.row(row)[self.reach() - position..][..keys]
     }
 }
 
@@ -158,7 +159,9 @@ pub fn biased_attention(
     let max_kv = validate_lengths(cu_kv, k.rows())?;
     expect_eq("sequences of the keys", cu_kv.len(), cu_q.len())?;
     if let Some(bias) = bias {
-        expect_eq("rows of the relative bias", bias.values.rows(), spec.heads)?;
+        if bias.values.rows() != 1 {
+            expect_eq("rows of the relative bias", bias.values.rows(), spec.heads)?;
+        }
         if max_kv > bias.reach() + 1 {
             return Err(KernelError::Shape {
                 what: "reach of the relative bias",

@@ -49,6 +49,7 @@ pub mod norm;
 pub mod normalize;
 pub mod peak;
 pub mod pooling;
+pub mod rotary;
 mod row;
 mod slab;
 pub mod softmax;

@@ -2,7 +2,7 @@
 
 use loquat_runtime::{
     Activation, Arithmetic, AttentionSpec,
-    graph::{BiasTable, GraphBuilder, GraphError, NodeId},
+    graph::{DistanceBias, GraphBuilder, GraphError, NodeId},
 };
 
 /// A linear layer with bias, `{module}.weight` and `{module}.bias`.
@@ -76,7 +76,7 @@ pub(crate) fn biased_post_norm_layer(
     x: NodeId,
     modules: &LayerModules,
     sizes: &LayerSizes,
-    bias: Option<BiasTable<'_>>,
+    bias: Option<DistanceBias<'_>>,
 ) -> Result<NodeId, GraphError> {
     let hidden_size = builder.shape(x).width;
     let attended = self_attention(builder, x, modules, sizes.heads, bias)?;
@@ -94,7 +94,7 @@ fn self_attention(
     x: NodeId,
     modules: &LayerModules,
     heads: usize,
-    bias: Option<BiasTable<'_>>,
+    bias: Option<DistanceBias<'_>>,
 ) -> Result<NodeId, GraphError> {
     let width = builder.shape(x).width;
     let [q, k, v] = [&modules.query, &modules.key, &modules.value].map(|module| linear(builder, x, module, width));

@@ -22,6 +22,7 @@ pub mod electra;
 mod error;
 mod labels;
 mod model;
+pub mod modernbert;
 pub mod mpnet;
 mod registry;
 pub mod roberta;

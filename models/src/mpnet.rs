@@ -5,7 +5,7 @@
 
 use loquat_runtime::{
     Activation, Weights,
-    graph::{BiasTable, GraphBuilder, GraphError, Index, Table},
+    graph::{DistanceBias, GraphBuilder, GraphError, Index, Table},
 };
 use serde::Deserialize;
 
@@ -151,7 +151,7 @@ impl Model for Mpnet {
             activation: self.activation,
             eps: self.eps,
         };
-        let bias = BiasTable {
+        let bias = DistanceBias::Buckets {
             name: "encoder.relative_attention_bias.weight",
             rows: config.relative_attention_num_buckets,
             buckets: BUCKETS,

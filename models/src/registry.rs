@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use crate::{
     Model, ModelError, albert::Albert, bert::Bert, config::Source, distilbert::DistilBert, electra::Electra,
-    mpnet::Mpnet, roberta::Roberta,
+    modernbert::ModernBert, mpnet::Mpnet, roberta::Roberta,
 };
 
 /// An architecture that can be loaded.
@@ -41,6 +41,7 @@ pub const ARCHITECTURES: &[Architecture] = &[
     architecture!("albert", "Albert", Albert),
     architecture!("electra", "Electra", Electra),
     architecture!("mpnet", "MPNet", Mpnet),
+    architecture!("modernbert", "ModernBert", ModernBert),
 ];
 
 /// A model and its weights.

@@ -72,6 +72,19 @@ ARCHITECTURES = [
     Architecture("mpnet", "MPNet", dict(hidden_size=20, num_attention_heads=4, intermediate_size=27, num_hidden_layers=2,
                                         vocab_size=41, max_position_embeddings=182, relative_attention_num_buckets=32), 180, types=1,
                  note="biases for distances, into the bucket of all far ones"),
+    Architecture("modernbert", "ModernBert", dict(hidden_size=24, num_attention_heads=3, intermediate_size=21, num_hidden_layers=4,
+                                                  vocab_size=43, max_position_embeddings=60, local_attention=10, pad_token_id=0,
+                                                  bos_token_id=1, cls_token_id=1, eos_token_id=2, sep_token_id=2,
+                                                  global_attn_every_n_layers=3), 60, types=1,
+                 note="head size 8; windows of 5 tokens to each side in layers 1 and 2"),
+    Architecture("modernbert-mean", "ModernBert", dict(hidden_size=12, num_attention_heads=2, intermediate_size=17, num_hidden_layers=2,
+                                                       vocab_size=37, max_position_embeddings=40, local_attention=7, pad_token_id=0,
+                                                       bos_token_id=1, cls_token_id=1, eos_token_id=2, sep_token_id=2,
+                                                       global_attn_every_n_layers=2, classifier_pooling="mean", norm_bias=True,
+                                                       attention_bias=True, mlp_bias=True, classifier_bias=True, decoder_bias=False,
+                                                       tie_word_embeddings=False, hidden_activation="silu"), 40, types=1,
+                 tasks=["feature-extraction", "fill-mask", "text-classification"],
+                 note="biases everywhere but in the decoder, which has a weight of its own; mean pooling"),
 ]
 
 
@@ -81,7 +94,7 @@ def draw(model: torch.nn.Module, seed: int) -> None:
     for name, parameter in sorted(model.named_parameters()):
         values = rng.standard_normal(tuple(parameter.shape))
         if parameter.ndim == 2 and "embedding" not in name and "relative_attention_bias" not in name:
-            gain = 1.3 if any(part in name for part in ("query", "key", "q_lin", "k_lin", ".q.", ".k.")) else 1.0
+            gain = 1.3 if any(part in name for part in ("query", "key", "q_lin", "k_lin", ".q.", ".k.", "Wqkv")) else 1.0
             values *= gain / np.sqrt(parameter.shape[1])
         elif name.endswith("weight") and "norm" in name.lower():
             values = 1.0 + 0.2 * values

@@ -238,7 +238,8 @@ fn a_bias_that_does_not_fit_is_refused() {
         biased_attention(&cpu, Exec::Serial, &spec, Some(bias), q, m, m, cu_q, &[0, 3], &mut scratch, out)
     };
     assert!(run(2, 5, &[0, 3]).is_ok());
-    assert!(run(1, 5, &[0, 3]).is_err(), "a row for each head");
+    assert!(run(1, 5, &[0, 3]).is_ok(), "one row for all heads");
+    assert!(run(3, 5, &[0, 3]).is_err(), "a row for each head");
     assert!(run(2, 3, &[0, 3]).is_err(), "from one end to the other");
     assert!(run(2, 4, &[0, 3]).is_err(), "a column for distance 0");
     assert!(run(2, 5, &[0, 1]).is_err(), "as many queries as keys");

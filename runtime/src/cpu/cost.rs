@@ -51,6 +51,8 @@ impl Step {
             StepKind::LayerNorm(_)
             | StepKind::AddNorm(_)
             | StepKind::Add
+            | StepKind::Mul
+            | StepKind::Rotary(_)
             | StepKind::Activation(_)
             | StepKind::Pool(_)
             | StepKind::Select(_)
@@ -83,6 +85,8 @@ impl Step {
             StepKind::LayerNorm(_) => row_wise("layer_norm"),
             StepKind::AddNorm(_) => row_wise("add_layer_norm"),
             StepKind::Add => row_wise("add"),
+            StepKind::Mul => row_wise("mul"),
+            StepKind::Rotary(_) => row_wise("rotary"),
             StepKind::Activation(activation) => row_wise(&format!("{activation:?}")),
             StepKind::Pool(kind) => row_wise(&format!("pool {kind:?}")),
             StepKind::Select(which) => row_wise(&format!("select {which:?}")),

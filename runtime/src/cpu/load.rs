@@ -33,7 +33,9 @@ impl<'a> Params<'a> {
     }
 
     pub(super) fn norm(&self, norm: &Norm) -> StepNorm {
-        StepNorm { gamma: self.vector(norm.gamma), beta: self.vector(norm.beta), eps: norm.eps }
+        let gamma = self.vector(norm.gamma);
+        let beta = norm.beta.map_or_else(|| vec![0.0; gamma.len()], |beta| self.vector(beta));
+        StepNorm { gamma, beta, eps: norm.eps }
     }
 
     /// The values of a matrix, row after row.

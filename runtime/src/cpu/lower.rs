@@ -8,12 +8,12 @@ use super::{
     check::IndexLimits,
     load::{PackedWeights, Params},
     memory::Operand,
+    position_tables::PositionTables,
     program::{Program, ProgramError},
-    relative_bias::StepBias,
     step::{Step, StepKind, StepTable},
 };
 use crate::{
-    graph::{AttentionBias, Graph, Node, NodeId, Op},
+    graph::{Graph, Index, Node, NodeId, Op},
     plan::{Place, Plan, row_stride},
     weights::Weights,
 };
@@ -28,9 +28,10 @@ impl Program {
         let (params, unused) = Params::find(graph, &weights)?;
         let packed = params.packed(graph, &cpu, exec)?;
         let mut limits = IndexLimits::default();
+        let mut tables = PositionTables::default();
         let mut steps = Vec::with_capacity(graph.nodes().len());
         for (index, node) in graph.nodes().iter().enumerate() {
-            let kind = lower(graph, node, &params, &packed, &mut limits);
+            let kind = lower(graph, node, &params, &packed, &mut limits, &mut tables);
             let out = operand(graph, &plan, NodeId(index));
             let inputs: Vec<Operand> = node.inputs.iter().map(|&input| operand(graph, &plan, input)).collect();
             let in_place = inputs.iter().position(|input| input.place == out.place);
@@ -48,6 +49,7 @@ fn lower(
     params: &Params<'_>,
     packed: &PackedWeights,
     limits: &mut IndexLimits,
+    tables: &mut PositionTables,
 ) -> StepKind {
     match &node.op {
         Op::Embedding { lookups, norm } => {
@@ -65,13 +67,18 @@ fn lower(
             norm: linear.norm.as_ref().map(|norm| params.norm(norm)),
         },
         Op::Attention(attention) => {
-            let of = |bias: &AttentionBias| StepBias::new(bias, attention.spec.heads, &params.matrix(bias.table));
-            let bias = attention.bias.as_ref().map(of);
+            let heads = attention.spec.heads;
+            let bias = attention.bias.as_ref().map(|bias| tables.bias(bias, heads, |table| params.matrix(table)));
             StepKind::Attention { spec: attention.spec, columns: attention.columns, bias }
+        }
+        Op::Rotary(rotary) => {
+            limits.add(Index::Positions, rotary.positions, &node.name);
+            StepKind::Rotary(tables.rotary(rotary))
         }
         Op::LayerNorm(norm) => StepKind::LayerNorm(params.norm(norm)),
         Op::AddNorm(norm) => StepKind::AddNorm(params.norm(norm)),
         Op::Add => StepKind::Add,
+        Op::Mul => StepKind::Mul,
         Op::Activation(activation) => StepKind::Activation(*activation),
         Op::Pool(kind) => StepKind::Pool(*kind),
         Op::Select(which) => StepKind::Select(*which),

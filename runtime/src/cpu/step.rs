@@ -1,5 +1,7 @@
 //! One step of a program, and how it runs.
 
+use std::sync::Arc;
+
 use loquat_kernels::{
     Activation, AttentionSpec, Cpu, Epilogue, Exec, KernelError, MatMut, MatRef, PackedRhs, RelativeBias, activation,
     attention, biased_attention,
@@ -8,11 +10,12 @@ use loquat_kernels::{
     norm::{self, NormParams},
     normalize,
     pooling::{self, Pooling},
+    rotary,
 };
 
 use super::{
     memory::{Borrowed, Memory, Operand},
-    relative_bias::StepBias,
+    position_tables::{StepBias, StepRotary},
 };
 use crate::{
     batch::BatchView,
@@ -36,10 +39,12 @@ pub(super) struct Step {
 pub(super) enum StepKind {
     Embed { tables: Vec<StepTable>, norm: Option<StepNorm> },
     Linear { weight: PackedRhs, bias: Option<Vec<f32>>, activation: Option<Activation>, norm: Option<StepNorm> },
-    Attention { spec: AttentionSpec, columns: [usize; 3], bias: Option<StepBias> },
+    Attention { spec: AttentionSpec, columns: [usize; 3], bias: Option<Arc<StepBias>> },
     LayerNorm(StepNorm),
     AddNorm(StepNorm),
     Add,
+    Mul,
+    Rotary(Arc<StepRotary>),
     Activation(Activation),
     Pool(Pooling),
     Select(Select),
@@ -120,7 +125,7 @@ impl Step {
                 };
                 let bias = bias
                     .as_ref()
-                    .map(|bias| RelativeBias::new(MatRef::new(&bias.values, spec.heads, bias.columns, bias.columns)?));
+                    .map(|bias| RelativeBias::new(MatRef::new(&bias.values, bias.rows, bias.columns, bias.columns)?));
                 biased_attention(cpu, exec, spec, bias.transpose()?, q, k, v, cu_q, cu_kv, scratch, out)
             }
             StepKind::LayerNorm(norm) => {
@@ -141,6 +146,21 @@ impl Step {
                 }
                 add(&mut out, input(self.other_input())?);
                 Ok(())
+            }
+            StepKind::Mul => {
+                if self.in_place.is_none() {
+                    copy(input(0)?, &mut out);
+                }
+                multiply(&mut out, input(self.other_input())?);
+                Ok(())
+            }
+            StepKind::Rotary(rotary) => {
+                if self.in_place.is_none() {
+                    copy(input(0)?, &mut out);
+                }
+                let StepRotary { cos, sin, positions, half } = &**rotary;
+                let table = |values| MatRef::new(values, *positions, *half, *half);
+                rotary::rotate(cpu, exec, table(cos)?, table(sin)?, batch.positions(), out)
             }
             StepKind::Activation(activation) => {
                 if self.in_place.is_none() {
@@ -209,6 +229,15 @@ fn embed(
 fn copy(from: MatRef<'_>, to: &mut MatMut<'_>) {
     for row in 0..from.rows() {
         to.row_mut(row).copy_from_slice(from.row(row));
+    }
+}
+
+/// A product that gates one value with another.
+fn multiply(to: &mut MatMut<'_>, other: MatRef<'_>) {
+    for row in 0..other.rows() {
+        for (to, other) in to.row_mut(row).iter_mut().zip(other.row(row)) {
+            *to *= other;
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use loquat_kernels::{Activation, Arithmetic, AttentionSpec, pooling::Pooling};
 
 use super::{
     Attention, AttentionBias, Graph, GraphError, Index, Linear, Lookup, Node, NodeId, Norm, Op, Output, Param, ParamId,
-    Part, Select, Shape, op::selection_of,
+    Part, Rotary, Select, Shape, op::selection_of,
 };
 
 /// An embedding table by name.
@@ -42,19 +42,29 @@ impl<'a> RowsOf<'a> {
     }
 }
 
-/// A table of biases for distances by name; see [`AttentionBias`].
+/// A bias for distances, with its table by name; see [`AttentionBias`].
 #[derive(Clone, Copy, Debug)]
-pub struct BiasTable<'a> {
-    /// Name of the tensor, `[rows, heads]`.
-    pub name: &'a str,
-    /// Number of rows.
-    pub rows: usize,
-    /// How many of them are buckets.
-    pub buckets: usize,
-    /// From this distance on all share the last bucket.
-    pub max_distance: usize,
-    /// The longest sequence has one token more than this.
-    pub reach: usize,
+pub enum DistanceBias<'a> {
+    /// Learned, by buckets of distances.
+    Buckets {
+        /// Name of the tensor, `[rows, heads]`.
+        name: &'a str,
+        /// Number of rows.
+        rows: usize,
+        /// How many of them are buckets.
+        buckets: usize,
+        /// From this distance on all share the last bucket.
+        max_distance: usize,
+        /// The longest sequence has one token more than this.
+        reach: usize,
+    },
+    /// Only neighbours are seen.
+    Window {
+        /// The largest distance that is seen.
+        distance: usize,
+        /// The longest sequence has one token more than this.
+        reach: usize,
+    },
 }
 
 /// Builds a [`Graph`]. Every call checks the shapes of what it is given.
@@ -175,7 +185,7 @@ impl GraphBuilder {
         k: NodeId,
         v: NodeId,
         spec: AttentionSpec,
-        bias: Option<BiasTable<'_>>,
+        bias: Option<DistanceBias<'_>>,
     ) -> Result<NodeId, GraphError> {
         for (what, node) in [("queries", q), ("keys", k), ("values", v)] {
             let width = self.shape(node).width;
@@ -187,12 +197,14 @@ impl GraphBuilder {
                 });
             }
         }
-        let bias = bias.map(|bias| {
-            let table = self.param(name, RowsOf::all(bias.name, bias.rows), Some(spec.heads))?;
-            let BiasTable { buckets, max_distance, reach, .. } = bias;
-            Ok(AttentionBias { table, buckets, max_distance, reach })
-        });
-        let bias = bias.transpose()?;
+        let bias = match bias {
+            None => None,
+            Some(DistanceBias::Window { distance, reach }) => Some(AttentionBias::Window { distance, reach }),
+            Some(DistanceBias::Buckets { name: tensor, rows, buckets, max_distance, reach }) => {
+                let table = self.param(name, RowsOf::all(tensor, rows), Some(spec.heads))?;
+                Some(AttentionBias::Buckets { table, buckets, max_distance, reach })
+            }
+        };
         self.push(Op::Attention(Attention { spec, columns: [0; 3], bias }), &[q, k, v], name)
     }
 
@@ -204,8 +216,37 @@ impl GraphBuilder {
         let name = module_of(gamma);
         let width = self.shape(x).width;
         let gamma = self.param(name, RowsOf::all(gamma, width), None)?;
-        let beta = self.param(name, RowsOf::all(beta, width), None)?;
+        let beta = Some(self.param(name, RowsOf::all(beta, width), None)?);
         self.push(Op::LayerNorm(Norm { gamma, beta, eps }), &[x], name)
+    }
+
+    /// Layer norm of each row that is scaled and not shifted.
+    ///
+    /// # Errors
+    /// As [`layer_norm`](Self::layer_norm).
+    pub fn layer_norm_unshifted(&mut self, x: NodeId, gamma: &str, eps: f32) -> Result<NodeId, GraphError> {
+        let name = module_of(gamma);
+        let width = self.shape(x).width;
+        let gamma = self.param(name, RowsOf::all(gamma, width), None)?;
+        self.push(Op::LayerNorm(Norm { gamma, beta: None, eps }), &[x], name)
+    }
+
+    /// `a · b`, element by element.
+    ///
+    /// # Errors
+    /// If their shapes differ.
+    pub fn mul(&mut self, a: NodeId, b: NodeId) -> Result<NodeId, GraphError> {
+        let name = format!("{}.mul", self.graph.node(a).name);
+        self.push(Op::Mul, &[a, b], &name)
+    }
+
+    /// Rotary position embeddings of each head.
+    ///
+    /// # Errors
+    /// If `x` hasn't one row per token, or heads don't divide its width.
+    pub fn rotary(&mut self, x: NodeId, rotary: Rotary) -> Result<NodeId, GraphError> {
+        let name = format!("{}.rotary", self.graph.node(x).name);
+        self.push(Op::Rotary(rotary), &[x], &name)
     }
 
     /// `a + b`.

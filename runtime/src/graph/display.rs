@@ -4,7 +4,7 @@ use std::fmt;
 
 use loquat_kernels::Arithmetic;
 
-use super::{Graph, Op, Param, ParamId};
+use super::{AttentionBias, Graph, Op, Param, ParamId};
 
 impl fmt::Display for Param {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -78,8 +78,10 @@ impl Graph {
                 if spec.causal {
                     f.write_str(", causal")?;
                 }
-                if let Some(bias) = &attention.bias {
-                    write!(f, ", bias {}", param(bias.table))?;
+                match &attention.bias {
+                    Some(AttentionBias::Buckets { table, .. }) => write!(f, ", bias {}", param(*table))?,
+                    Some(AttentionBias::Window { distance, .. }) => write!(f, ", up to {distance} tokens away")?,
+                    None => {}
                 }
                 if attention.columns != [0; 3] {
                     write!(f, ", at columns {:?}", attention.columns)?;
@@ -91,7 +93,8 @@ impl Graph {
             Op::Activation(activation) => write!(f, " {activation:?}")?,
             Op::Pool(kind) => write!(f, " {kind:?}")?,
             Op::Select(which) => write!(f, " {which:?}")?,
-            Op::Add | Op::L2Normalize => {}
+            Op::Rotary(rotary) => write!(f, " heads of {}, base {}", rotary.head_dim, rotary.theta)?,
+            Op::Add | Op::Mul | Op::L2Normalize => {}
         }
         Ok(())
     }

@@ -31,6 +31,10 @@ pub enum Op {
     AddNorm(Norm),
     /// Sum of two values. Inputs: `a`, `b`.
     Add,
+    /// Product of two values, element by element. Inputs: `a`, `b`.
+    Mul,
+    /// Each head of each token turned by the token's position. Input: `x`, `[tokens, heads × head_dim]`.
+    Rotary(Rotary),
     /// Activation of each element. Input: `x`.
     Activation(Activation),
     /// One row per sequence from its tokens' rows. Input: `x`, `[tokens, width]`.
@@ -80,7 +84,7 @@ pub struct Norm {
     /// Scale, `[width]`.
     pub gamma: ParamId,
     /// Shift, `[width]`.
-    pub beta: ParamId,
+    pub beta: Option<ParamId>,
     /// Added to the variance.
     pub eps: f32,
 }
@@ -113,18 +117,40 @@ pub struct Attention {
     pub bias: Option<AttentionBias>,
 }
 
-/// A learned bias for each head and each range of distances, as T5 has it: short distances have a bucket each, longer ones share buckets
-/// whose sizes grow, and half of the buckets are for keys behind the query.
+/// What an attention adds to its scores for the distance between query and key.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AttentionBias {
-    /// `[rows, heads]`, with a row for each bucket and maybe more.
-    pub table: ParamId,
-    /// How many buckets there are: an even number, 4 at least.
-    pub buckets: usize,
-    /// From this distance on all share the last bucket.
-    pub max_distance: usize,
-    /// The longest sequence has one token more than this.
-    pub reach: usize,
+pub enum AttentionBias {
+    /// A learned bias for each head and each range of distances, as T5 has it: short distances have a bucket each, longer ones share
+    /// buckets whose sizes grow, and half of the buckets are for keys behind the query.
+    Buckets {
+        /// `[rows, heads]`, with a row for each bucket and maybe more.
+        table: ParamId,
+        /// How many buckets there are: an even number, 4 at least.
+        buckets: usize,
+        /// From this distance on all share the last bucket.
+        max_distance: usize,
+        /// The longest sequence has one token more than this.
+        reach: usize,
+    },
+    /// Nothing up to a distance, and minus infinity beyond it: a query sees its neighbours alone.
+    Window {
+        /// The largest distance that is seen.
+        distance: usize,
+        /// The longest sequence has one token more than this.
+        reach: usize,
+    },
+}
+
+/// Rotary position embeddings (Su et al., 2021), <https://arxiv.org/abs/2104.09864>: element `i` of the first half of a head and element
+/// `i` of its second half are turned together by `position / theta^(2i / head_dim)`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Rotary {
+    /// Width of a head, an even number.
+    pub head_dim: usize,
+    /// The base of the angles.
+    pub theta: f32,
+    /// The longest sequence.
+    pub positions: usize,
 }
 
 /// The selection that a pooling amounts to, if it is one.
@@ -146,6 +172,8 @@ impl Op {
             Op::LayerNorm(_) => "layer_norm",
             Op::AddNorm(_) => "add_norm",
             Op::Add => "add",
+            Op::Mul => "mul",
+            Op::Rotary(_) => "rotary",
             Op::Activation(_) => "activation",
             Op::Pool(_) => "pool",
             Op::Select(_) => "select",
@@ -156,16 +184,22 @@ impl Op {
     /// Whether row `i` of the result depends on row `i` of each input and on nothing else.
     pub(crate) fn is_row_wise(&self) -> bool {
         match self {
-            Op::Linear(_) | Op::LayerNorm(_) | Op::AddNorm(_) | Op::Add | Op::Activation(_) | Op::L2Normalize => true,
-            Op::Embedding { .. } | Op::Attention(_) | Op::Pool(_) | Op::Select(_) => false,
+            Op::Linear(_)
+            | Op::LayerNorm(_)
+            | Op::AddNorm(_)
+            | Op::Add
+            | Op::Mul
+            | Op::Activation(_)
+            | Op::L2Normalize => true,
+            Op::Embedding { .. } | Op::Attention(_) | Op::Rotary(_) | Op::Pool(_) | Op::Select(_) => false,
         }
     }
 
     /// Which inputs the result may be written over, if nothing reads them afterwards.
     pub(crate) fn in_place_inputs(&self) -> &'static [usize] {
         match self {
-            Op::LayerNorm(_) | Op::Activation(_) | Op::L2Normalize => &[0],
-            Op::AddNorm(_) | Op::Add => &[0, 1],
+            Op::LayerNorm(_) | Op::Activation(_) | Op::L2Normalize | Op::Rotary(_) => &[0],
+            Op::AddNorm(_) | Op::Add | Op::Mul => &[0, 1],
             Op::Linear(_) | Op::Embedding { .. } | Op::Attention(_) | Op::Pool(_) | Op::Select(_) => &[],
         }
     }
@@ -173,7 +207,7 @@ impl Op {
     pub(crate) fn for_each_param_mut(&mut self, mut f: impl FnMut(&mut ParamId)) {
         let norm_params = |norm: &mut Norm, f: &mut dyn FnMut(&mut ParamId)| {
             f(&mut norm.gamma);
-            f(&mut norm.beta);
+            norm.beta.iter_mut().for_each(f);
         };
         match self {
             Op::Embedding { lookups, norm } => {
@@ -186,8 +220,15 @@ impl Op {
                 linear.norm.iter_mut().for_each(|norm| norm_params(norm, &mut f));
             }
             Op::LayerNorm(norm) | Op::AddNorm(norm) => norm_params(norm, &mut f),
-            Op::Attention(attention) => attention.bias.iter_mut().for_each(|bias| f(&mut bias.table)),
-            Op::Add | Op::Activation(_) | Op::Pool(_) | Op::Select(_) | Op::L2Normalize => {}
+            Op::Attention(Attention { bias: Some(AttentionBias::Buckets { table, .. }), .. }) => f(table),
+            Op::Attention(_)
+            | Op::Add
+            | Op::Mul
+            | Op::Rotary(_)
+            | Op::Activation(_)
+            | Op::Pool(_)
+            | Op::Select(_)
+            | Op::L2Normalize => {}
         }
     }
 
@@ -242,13 +283,28 @@ impl Op {
                 check.norm(Some(norm), inputs[0].width)?;
                 Ok(inputs[0])
             }
-            Op::Add => {
+            Op::Add | Op::Mul => {
                 check.count(2)?;
                 check.same_shape(inputs[0], inputs[1])?;
                 Ok(inputs[0])
             }
             Op::Activation(_) | Op::L2Normalize => {
                 check.count(1)?;
+                Ok(inputs[0])
+            }
+            Op::Rotary(rotary) => {
+                check.count(1)?;
+                check.tokens(inputs[0])?;
+                let Rotary { head_dim, theta, positions } = *rotary;
+                if head_dim == 0 || !head_dim.is_multiple_of(2) || !inputs[0].width.is_multiple_of(head_dim) {
+                    return Err(format!(
+                        "heads of {head_dim} in a width of {}, expected an even divisor",
+                        inputs[0].width
+                    ));
+                }
+                if !(theta.is_finite() && theta > 0.0) || positions > MAX_WIDTH {
+                    return Err(format!("{positions} angles of base {theta} can't be made"));
+                }
                 Ok(inputs[0])
             }
             Op::Pool(_) | Op::Select(_) => {
@@ -299,7 +355,9 @@ impl Check<'_> {
     fn norm(&self, norm: Option<&Norm>, width: usize) -> Result<(), String> {
         let Some(norm) = norm else { return Ok(()) };
         self.vector("length of the norm's scale", norm.gamma, width)?;
-        self.vector("length of the norm's shift", norm.beta, width)?;
+        if let Some(beta) = norm.beta {
+            self.vector("length of the norm's shift", beta, width)?;
+        }
         if norm.eps.is_finite() && norm.eps >= 0.0 {
             Ok(())
         } else {
@@ -335,21 +393,24 @@ impl Check<'_> {
         }
         self.tokens(self.inputs[1])?;
         self.tokens(self.inputs[2])?;
-        if let Some(bias) = &attention.bias {
-            self.tokens(self.inputs[0])?;
-            self.equal("width of the table of biases", spec.heads, self.table(bias.table)?)?;
-            let rows = self.rows_of(bias.table)?;
-            if !(bias.buckets >= 4 && bias.buckets.is_multiple_of(2) && bias.buckets <= rows) {
-                return Err(format!(
-                    "{} buckets in a table of {rows}, expected an even number from 4 up",
-                    bias.buckets
-                ));
+        match &attention.bias {
+            None => {}
+            Some(AttentionBias::Window { reach, .. }) => {
+                self.tokens(self.inputs[0])?;
+                if *reach > MAX_WIDTH {
+                    return Err(format!("distances up to {reach} are too many"));
+                }
             }
-            if bias.max_distance <= bias.buckets / 4 || bias.reach > MAX_WIDTH {
-                return Err(format!(
-                    "distances up to {} of {} can't be put into buckets",
-                    bias.max_distance, bias.reach
-                ));
+            Some(AttentionBias::Buckets { table, buckets, max_distance, reach }) => {
+                self.tokens(self.inputs[0])?;
+                self.equal("width of the table of biases", spec.heads, self.table(*table)?)?;
+                let rows = self.rows_of(*table)?;
+                if !(*buckets >= 4 && buckets.is_multiple_of(2) && *buckets <= rows) {
+                    return Err(format!("{buckets} buckets in a table of {rows}, expected an even number from 4 up"));
+                }
+                if *max_distance <= buckets / 4 || *reach > MAX_WIDTH {
+                    return Err(format!("distances up to {max_distance} of {reach} can't be put into buckets"));
+                }
             }
         }
         Ok(Shape { rows: self.inputs[0].rows, width })
