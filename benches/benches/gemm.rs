@@ -103,7 +103,7 @@ impl Product {
 
 fn products(criterion: &mut Criterion) {
     for cpu in Cpu::available() {
-        for arithmetic in [Arithmetic::F32, Arithmetic::Bf16x3, Arithmetic::Bf16, Arithmetic::Int8] {
+        for arithmetic in [Arithmetic::F32, Arithmetic::Bf16x3, Arithmetic::Bf16, Arithmetic::Int8, Arithmetic::Int4] {
             // Levels that have no kernels of their own for it run those of one below.
             if kernel_for(&cpu, arithmetic, 32).arithmetic == arithmetic {
                 products_in(criterion, cpu, arithmetic);

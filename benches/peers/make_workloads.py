@@ -13,7 +13,7 @@ import pathlib
 import tokenizers
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-SHAPES = ((1, 16), (1, 128), (1, 512), (32, 128))
+SHAPES = ((1, 16), (1, 128), (1, 512), (8, 128), (32, 128))
 
 
 def main() -> None:

@@ -30,8 +30,10 @@ def main() -> None:
     manifest = {"python": sys.executable, "model": str(model)}
     steps = {
         "onnx": lambda: export_onnx(model, directory / "onnx"),
+        "onnx_int8": lambda: quantise_onnx(manifest["onnx"], directory / "onnx-int8"),
         "onnxruntime": onnxruntime_library,
         "openvino": lambda: export_openvino(model, directory / "openvino"),
+        "openvino_int8": lambda: quantise_openvino(model, manifest["openvino"], directory / "openvino-int8"),
         "ctranslate2": lambda: convert_ctranslate2(model, directory / "ctranslate2"),
     }
     for name, step in steps.items():
@@ -132,6 +134,51 @@ def export_onnx(model: pathlib.Path, folder: pathlib.Path) -> dict[str, str]:
             optimized.save_model_to_file(str(fused))
         graphs[f"{name}_fused"] = str(fused)
     return graphs
+
+
+def quantise_onnx(graphs: dict[str, str], folder: pathlib.Path) -> dict[str, str]:
+    """Dynamic quantisation with a scale for each output column, as ONNX Runtime's guide advises for transformers on CPUs with VNNI."""
+    import onnx
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    folder.mkdir(parents=True, exist_ok=True)
+    quantised = {}
+    for name, path in graphs.items():
+        target = folder / pathlib.Path(path).name
+        if not target.exists():
+            partial = target.with_suffix(".partial")
+            # Shapes of the fused operators' outputs can't be inferred: what isn't known is f32.
+            unknown = {"DefaultTensorType": onnx.TensorProto.FLOAT}
+            quantize_dynamic(path, partial, per_channel=True, weight_type=QuantType.QInt8, extra_options=unknown)
+            partial.rename(target)
+        quantised[name] = str(target)
+    return quantised
+
+
+def quantise_openvino(model: pathlib.Path, graphs: dict[str, str], folder: pathlib.Path) -> dict[str, str]:
+    """Post-training quantisation by NNCF, told that it is a transformer, calibrated on the workload of real sentences."""
+    import nncf
+    import numpy as np
+    import openvino
+
+    folder.mkdir(parents=True, exist_ok=True)
+    workloads = json.loads((pathlib.Path(__file__).resolve().parents[1] / "workloads.json").read_text())["workloads"]
+    (sentences,) = (workload["sequences"] for workload in workloads if workload["name"] == "mixed")
+    vocabulary = json.loads((model / "config.json").read_text())["vocab_size"]
+    quantised = {}
+    for name, path in graphs.items():
+        target = folder / f"{name}.xml"
+        if not target.exists():
+
+            def inputs(ids: list[int]) -> dict:
+                ids = np.minimum(np.array([ids], dtype=np.int64), vocabulary - 1)
+                return {"input_ids": ids} | ({"attention_mask": np.ones_like(ids)} if name == "masked" else {})
+
+            graph = openvino.Core().read_model(path)
+            dataset = nncf.Dataset(sentences, inputs)
+            openvino.save_model(nncf.quantize(graph, dataset, model_type=nncf.ModelType.TRANSFORMER), target)
+        quantised[name] = str(target)
+    return quantised
 
 
 def onnxruntime_library() -> str:

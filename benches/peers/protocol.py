@@ -91,11 +91,12 @@ class Unavailable(Exception):
 
 
 def serve(make: Callable) -> None:
-    """Answers requests until stdin ends. `make(manifest, threads)` returns an engine with `name`, `version` and
+    """Answers requests until stdin ends. `make(manifest, threads, precision)` returns an engine with `name`, `version` and
     `strategies(sequences) -> [(name, make)]`, where `make() -> Run` loads what that strategy needs."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--manifest", required=True)
     parser.add_argument("--threads", type=int, required=True)
+    parser.add_argument("--precision", choices=("f32", "bf16", "int8"), default="f32")
     options = parser.parse_args()
     die_with_parent()
     # Libraries print to stdout as they please: the answers get a descriptor of their own.
@@ -109,7 +110,7 @@ def serve(make: Callable) -> None:
     try:
         with open(options.manifest) as file:
             manifest = json.load(file)
-        engine = make(manifest, options.threads)
+        engine = make(manifest, options.threads, options.precision)
     except (Unavailable, ImportError, KeyError, OSError, RuntimeError) as error:
         reason = str(error) if isinstance(error, Unavailable) else f"{type(error).__name__}: {error}"
         say({"unavailable": reason})

@@ -1,4 +1,4 @@
-"""CTranslate2's `Encoder` in float32. It returns hidden states, so pooling and normalising are NumPy's here."""
+"""CTranslate2's `Encoder`. It returns hidden states, so pooling and normalising are NumPy's here."""
 
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -11,11 +11,14 @@ import protocol
 class CTranslate2:
     name = "CTranslate2"
 
-    def __init__(self, manifest: dict, threads: int):
+    def __init__(self, manifest: dict, threads: int, precision: str):
         import ctranslate2
 
         self.ctranslate2, self.version, self.threads = ctranslate2, ctranslate2.__version__, threads
         self.folder = manifest["ctranslate2"]
+        self.compute_type = {"f32": "float32", "bf16": "bfloat16", "int8": "int8"}[precision]
+        if self.compute_type not in ctranslate2.get_supported_compute_types("cpu"):
+            raise protocol.Unavailable(f"computes nothing in {precision} on this processor")
         self.encoders = {}
         self.pool = ThreadPoolExecutor(threads)
 
@@ -24,7 +27,7 @@ class CTranslate2:
             self.encoders[streams] = self.ctranslate2.Encoder(
                 self.folder,
                 device="cpu",
-                compute_type="float32",
+                compute_type=self.compute_type,
                 inter_threads=streams,
                 intra_threads=self.threads // streams,
             )

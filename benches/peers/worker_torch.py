@@ -1,4 +1,4 @@
-"""PyTorch (LibTorch): float32 parameters, scaled-dot-product attention, inference mode."""
+"""PyTorch (LibTorch): scaled-dot-product attention, inference mode; int8 is its dynamic quantisation of linear layers."""
 
 import os
 from functools import partial
@@ -15,7 +15,7 @@ import protocol
 class Torch:
     name = "PyTorch"
 
-    def __init__(self, manifest: dict, threads: int):
+    def __init__(self, manifest: dict, threads: int, precision: str):
         import torch
         from transformers import AutoModel
 
@@ -23,7 +23,13 @@ class Torch:
         torch.set_num_threads(threads)
         torch.set_float32_matmul_precision("highest")
         model = AutoModel.from_pretrained(manifest["model"], attn_implementation="sdpa", add_pooling_layer=False)
-        self.model = embedder(torch, model.float().eval())
+        model = (model.bfloat16() if precision == "bf16" else model.float()).eval()
+        if precision == "int8":
+            from torch.ao.quantization import quantize_dynamic
+
+            model = quantize_dynamic(model, {torch.nn.Linear}, dtype=torch.qint8)
+        self.model = embedder(torch, model)
+        self.dtype = model.dtype
         self.dim = model.config.hidden_size
 
     def strategies(self, sequences):
@@ -46,7 +52,7 @@ class Torch:
 
         def run():
             with torch.inference_mode():
-                parts = [(rows, models[len(tensors)](*tensors).numpy()) for rows, tensors in inputs]
+                parts = [(rows, models[len(tensors)](*tensors).float().numpy()) for rows, tensors in inputs]
             return protocol.gather(parts, count, out)
 
         return run
@@ -57,7 +63,7 @@ class Torch:
         if batch.uniform:
             return (ids,)
         mask = self.torch.from_numpy(batch.mask)
-        return ids, mask, mask.unsqueeze(-1).float()
+        return ids, mask, mask.unsqueeze(-1).to(self.dtype)
 
     def trace(self, tensors):
         with self.torch.inference_mode():

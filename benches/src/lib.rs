@@ -10,6 +10,7 @@
 pub mod batching;
 pub mod manifest;
 pub mod padded;
+pub mod precision;
 pub mod protocol;
 pub mod versions;
 pub mod worker;

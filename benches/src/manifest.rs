@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::Result;
+use crate::{Result, precision::Precision};
 
 /// The file's content. A peer whose form could not be made is absent.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -15,6 +15,8 @@ pub struct Manifest {
     pub model: Option<PathBuf>,
     /// The ONNX graphs.
     pub onnx: Option<OnnxGraphs>,
+    /// The ONNX graphs with `int8` products, by ONNX Runtime's dynamic quantisation.
+    pub onnx_int8: Option<OnnxGraphs>,
     /// ONNX Runtime's shared library.
     pub onnxruntime: Option<PathBuf>,
 }
@@ -33,6 +35,18 @@ pub struct OnnxGraphs {
 }
 
 impl Manifest {
+    /// The ONNX graphs for a precision.
+    pub fn onnx_graphs(&self, precision: Precision) -> Result<OnnxGraphs> {
+        let graphs = match precision {
+            Precision::F32 | Precision::Bf16x3 => &self.onnx,
+            Precision::Int8 => &self.onnx_int8,
+            Precision::Bf16 => return Err("has no bf16 products on CPUs".into()),
+        };
+        graphs
+            .clone()
+            .ok_or_else(|| format!("there is no ONNX export in {precision}: run benches/peers/setup.py").into())
+    }
+
     /// Reads the file.
     pub fn read(path: &Path) -> Result<Manifest> {
         let text = std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use crate::manifest::Manifest;
+use crate::precision::Precision;
 use crate::protocol::{Answer, Hello, Request};
 use crate::workload::EncoderSize;
 use crate::{Error, Result};
@@ -34,6 +35,8 @@ pub struct Setup {
     pub manifest: Manifest,
     /// How many threads may compute.
     pub threads: usize,
+    /// How exactly to compute.
+    pub precision: Precision,
 }
 
 impl Setup {
@@ -44,7 +47,7 @@ impl Setup {
     }
 }
 
-/// Answers requests until stdin ends. Reads `--manifest FILE --threads N` from `arguments`.
+/// Answers requests until stdin ends. Reads `--manifest FILE --threads N --precision NAME` from `arguments`.
 pub fn serve<E: Engine>(arguments: impl Iterator<Item = String>, make: impl FnOnce(&Setup) -> Result<E>) -> Result<()> {
     // A worker may be stopped by a signal when the comparison dies: it must not outlive it.
     #[cfg(target_os = "linux")]
@@ -75,18 +78,20 @@ pub fn serve<E: Engine>(arguments: impl Iterator<Item = String>, make: impl FnOn
 }
 
 fn setup(mut arguments: impl Iterator<Item = String>) -> Result<Setup> {
-    let (mut manifest, mut threads) = (None, None);
+    let (mut manifest, mut threads, mut precision) = (None, None, Precision::F32);
     while let Some(argument) = arguments.next() {
         let value = arguments.next().ok_or_else(|| format!("{argument} needs a value"))?;
         match argument.as_str() {
             "--manifest" => manifest = Some(Manifest::read(&PathBuf::from(value))?),
             "--threads" => threads = Some(value.parse()?),
+            "--precision" => precision = value.parse()?,
             _ => return Err(format!("unknown argument {argument}").into()),
         }
     }
     Ok(Setup {
         manifest: manifest.ok_or("--manifest FILE is needed")?,
         threads: threads.ok_or("--threads N is needed")?,
+        precision,
     })
 }
 

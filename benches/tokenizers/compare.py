@@ -1,18 +1,26 @@
-"""Prints how fast loquat's tokenizers are beside others, on the same texts, ids compared first.
+"""Prints how fast loquat's tokenizers are beside others, on the same texts, ids compared.
 
-    python3 benches/tokenizers/compare.py [--tokenizer NAME_OR_FILE …] [--only NAME] [--corpora english] [--threads 1 2] [--quick]
+    python3 benches/tokenizers/compare.py [--tokenizer NAME_OR_FILE …] [--only NAME …] [--corpora english …] [--threads 1 2] [--quick]
 
-Vocabularies other than files are fetched by tools/reference/tokenizer_vocabularies.py, whose head says what it needs. The first run fetches the texts (see corpora.py) and builds the workers, each on its own; `nanotoken`, `gigatoken`, `tiktoken` and
-`sentencepiece` are what `pip install` has put there. A peer that doesn't build, doesn't load the tokenizer or gives other ids is
-listed with the reason. Every measurement is a process of its own, contenders take turns in an
-order shuffled each round, on one processor for each thread. Loading is not counted. `cold` is the first pass over
-distinct documents, `warm` the second; both are medians over the rounds.
+Vocabularies other than files are fetched by tools/reference/tokenizer_vocabularies.py, whose head says what it needs; `Unigram 32k` is
+trained on the texts, with `sentencepiece`. The first run fetches the texts (see corpora.py) and builds the workers, each on its own;
+`nanotoken`, `gigatoken`, `tiktoken`, `rs-bpe` and `sentencepiece` are what `pip install` has put there. A peer that doesn't build, doesn't
+load a tokenizer or gives other ids is listed with the reason.
+
+Every measurement is a process of its own, contenders take turns in an order shuffled each round, on one processor for each thread.
+Loading is not counted. The first pass is over documents that were not met before, the second over the same ones; a table shows the medians
+over the rounds, MB/s of UTF-8. Who takes more than ten seconds for both passes is measured in the first round only.
 
 Special tokens and truncation are taken out of the tokenizer's file, so that all do the same work.
+
+`--samples FILE` adds what is measured to a file, and prints the table of all that is in it; what a round has there is not measured again. With
+`--seconds`, a run ends early, and the next one goes on. `--prepare` builds and fetches what is needed, and `--no-build` takes what is there.
 """
 
 import argparse
 import base64
+import collections
+import importlib.util
 import json
 import os
 import pathlib
@@ -21,36 +29,54 @@ import statistics
 import struct
 import subprocess
 import sys
+import time
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 RUST = ("loquat", "tokenizers", "tokenizers-rc", "tokie", "kitoken", "fastokens", "rust-tokenizers", "wordchipper",
         "bpe-openai")
-PYTHON = ("nanotoken", "gigatoken", "tiktoken", "sentencepiece")
+PYTHON = ("nanotoken", "gigatoken", "tiktoken", "rs-bpe", "sentencepiece")
+# Rust peers that are on PyPI, too, and the modules of their packages.
+ALSO_PYTHON = {"tokenizers": "tokenizers", "tokenizers-rc": "tokenizers", "kitoken": "kitoken", "fastokens": "fastokens", "bpe-openai": "bpe_openai"}
 CORPORA = ("english", "technical", "multilingual", "cjk", "words", "identifiers")
+VOCABULARIES = ("MiniLM", "GPT-2", "GPT-3.5", "USE-M3 as XLM", "Unigram 32k")
+QUICK_BYTES = 1_000_000
+TRAINING_BYTES = 8_000_000
+SLOW = 10
 
 
 def say(text):
     print(text, file=sys.stderr, flush=True)
 
 
-def build(names, target):
-    """The command of each contender that builds."""
-    workers = {}
+def build(names, target, makes=True, packages=None):
+    """The command of each contender that is there, and why the others aren't. A Rust peer that doesn't build is taken from PyPI where it
+    is there."""
+    workers, missing = {}, {}
+    python = [sys.executable, str(HERE / "worker_python.py")]
     for name in names:
         if name in PYTHON:
-            workers[name] = [sys.executable, str(HERE / "worker_python.py"), name]
+            workers[name] = [*python, name]
             continue
         command = ["cargo", "build", "--release", "--quiet", "--manifest-path", HERE / "Cargo.toml", "--target-dir", target,
                    "--bin", f"worker-{name}"]
         if name != "loquat":
             command += ["--features", name]
-        say(f"building {name}")
-        if subprocess.run(command).returncode:
-            say(f"{name}: does not build")
+        worker = target / "release" / f"worker-{name}"
+        if makes:
+            say(f"building {name}")
+        if not makes or not subprocess.run(command).returncode:
+            if worker.exists():
+                workers[name] = [str(worker)]
+                continue
+        # Two versions of a package can't be side by side.
+        folder = (packages or target.parent).resolve() / name
+        path = ["env", f"PYTHONPATH={folder}"] if folder.exists() else []
+        if ALSO_PYTHON.get(name) and (path or name != "tokenizers-rc" and importlib.util.find_spec(ALSO_PYTHON[name])):
+            workers[f"{name} (PyPI)"] = [*path, *python, name]
         else:
-            workers[name] = [str(target / "release" / f"worker-{name}")]
-    return workers
+            missing[name] = "does not build"
+    return workers, missing
 
 
 def plain_tokenizer(source, folder):
@@ -72,21 +98,41 @@ def plain_tokenizer(source, folder):
     return folder / "tokenizer.json"
 
 
-def published(name, folder):
-    """The `tokenizer.json` of that name, which is a file or one of the vocabularies of the differential run."""
+def published(name, folder, texts):
+    """The `tokenizer.json` of that name, which is a file, or one of the vocabularies of the differential run, or is trained."""
     if pathlib.Path(name).is_file():
         return pathlib.Path(name)
     sys.path.append(str(ROOT / "tools/reference"))
     from tokenizer_vocabularies import VOCABULARIES
 
-    make = next((make for known, _, make in VOCABULARIES if known.startswith(name)), None)
-    if make is None:
-        sys.exit(f"{name} is neither a file nor one of {', '.join(known for known, _, _ in VOCABULARIES)}")
     (folder / "vocabularies").mkdir(parents=True, exist_ok=True)
-    _, reference = make(folder / "vocabularies")
+    if name == "Unigram 32k":
+        reference = trained(folder / "vocabularies/unigram-32k", texts)
+    else:
+        make = next((make for known, _, make in VOCABULARIES if known.startswith(name)), None)
+        if make is None:
+            sys.exit(f"{name} is neither a file nor one of {', '.join(known for known, _, _ in VOCABULARIES)}, Unigram 32k")
+        _, reference = make(folder / "vocabularies")
     path = folder / "vocabularies" / f"{name}.json"
     reference.save(str(path))
     return path
+
+
+def trained(folder, texts):
+    """A Unigram model of 32,000 pieces, trained on the ends of the natural texts, arranged as T5 has it."""
+    import sentencepiece
+    import sentencepiece_goldens
+
+    folder.mkdir(parents=True, exist_ok=True)
+    lines = []
+    for corpus in ("english", "technical", "multilingual"):
+        text = (texts / f"{corpus}.docs").read_bytes()[-TRAINING_BYTES // 3:].decode("utf-8", "ignore")
+        lines += [line for line in text.split("\n") if 5 < len(line) < 500 and line.isprintable()]
+    (folder / "lines").write_text("\n".join(lines), "utf-8")
+    sentencepiece.SentencePieceTrainer.train(
+        input=str(folder / "lines"), model_prefix=str(folder / "spiece"), model_type="unigram", vocab_size=32_000,
+        pad_id=0, eos_id=1, unk_id=2, bos_id=-1, minloglevel=1)
+    return sentencepiece_goldens.convert("T5Tokenizer", "T5", folder / "spiece.model", ["</s>", "<unk>", "<pad>"], None, {})
 
 
 def tiktoken_file(file):
@@ -131,12 +177,12 @@ def sentencepiece_file(file):
 
 
 def beginnings(texts, corpora, folder):
-    """The first documents of each corpus, a megabyte of them."""
+    """The first documents of each corpus, so many bytes of them."""
     folder.mkdir(parents=True, exist_ok=True)
     for corpus in corpora:
         data = (texts / f"{corpus}.docs").read_bytes()
         end = 0
-        while end < min(len(data), 1_000_000):
+        while end < min(len(data), QUICK_BYTES):
             end += 4 + struct.unpack_from("<I", data, end)[0]
         (folder / f"{corpus}.docs").write_bytes(data[:end])
     return folder
@@ -149,73 +195,151 @@ def measure(command, tokenizer, documents, threads):
         capture_output=True, text=True, timeout=600,
     )
     if run.returncode:
-        lines = run.stderr.strip().splitlines() or ["no message"]
+        # The last line of an error, without what says where in the source it came from.
+        lines = [line for line in run.stderr.splitlines() if line.strip() and not line.startswith(" ")] or ["no message"]
         raise RuntimeError(lines[-1][:120])
     return json.loads(run.stdout)
 
 
-def compare(workers, tokenizer, corpus, documents, threads, rounds, rng):
-    results = {name: [] for name in workers}
-    failed = {}
-    for _ in range(rounds):
-        order = [name for name in workers if name not in failed]
-        rng.shuffle(order)
-        for name in order:
-            try:
-                results[name].append(measure(workers[name], tokenizer, documents, threads))
-            except (RuntimeError, subprocess.TimeoutExpired, ValueError) as error:
-                failed[name] = str(error)
-    ours = results["loquat"][0]
-    print(f"\n### {corpus}, {threads} thread{'s' * (threads > 1)}: {ours['bytes']} bytes, {ours['tokens']} tokens\n")
-    print("| tokenizer | ids | cold MB/s | warm MB/s | ours / theirs, cold | warm | load ms |")
-    print("| --- | --- | --- | --- | --- | --- | --- |")
+class Samples:
+    """What was measured: a line for each process, in a file if there is one."""
 
-    def middle(name, value):
-        return statistics.median(value(run) for run in results[name])
+    def __init__(self, path):
+        self.path = path
+        self.all = []
+        if path and path.exists():
+            self.all = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
 
-    def speed(name, which):
-        return middle(name, lambda run: run["bytes"] / run["seconds"][which] / 1e6)
+    def add(self, sample):
+        self.all.append(sample)
+        if self.path:
+            with open(self.path, "a", encoding="utf-8") as file:
+                file.write(json.dumps(sample, ensure_ascii=False) + "\n")
 
-    for name in workers:
-        if name in failed:
-            print(f"| {name} | {failed[name]} | | | | | |")
+    def of(self, **keys):
+        return [sample for sample in self.all if all(sample.get(key) == value for key, value in keys.items())]
+
+
+def compare(samples, workers, vocabulary, tokenizer, corpus, documents, threads, turn, rng, deadline):
+    """One measurement of each worker that this round hasn't yet and that can do it. False where time is up."""
+    place = {"vocabulary": vocabulary, "corpus": corpus, "threads": threads}
+    for name in rng.sample(list(workers), len(workers)):
+        earlier = samples.of(vocabulary=vocabulary, name=name)
+        is_done = any(sample["round"] == turn for sample in earlier if place.items() <= sample.items())
+        is_slow = turn > 0 and any(sum(sample["seconds"]) > SLOW for sample in earlier if place.items() <= sample.items())
+        if is_done or is_slow or any("error" in sample for sample in earlier):
             continue
-        same = all(run["hash"] == ours["hash"] for run in results[name])
-        ratios = [middle(name, lambda run, at=at: run["seconds"][at] / run["bytes"])
-                  / middle("loquat", lambda run, at=at: run["seconds"][at] / run["bytes"]) for at in (0, 1)]
-        load = middle(name, lambda run: run["load"] * 1e3)
-        print(f"| {name} | {'equal' if same else 'differ'} | {speed(name, 0):.1f} | {speed(name, 1):.1f} | {ratios[0]:.2f} "
-              f"| {ratios[1]:.2f} | {load:.0f} |", flush=True)
+        if time.monotonic() > deadline:
+            return False
+        sample = {**place, "name": name, "round": turn}
+        try:
+            samples.add({**sample, **measure(workers[name], tokenizer, documents, threads)})
+        except (RuntimeError, subprocess.TimeoutExpired, ValueError) as error:
+            samples.add({**sample, "error": str(error), "seconds": []})
+    return True
+
+
+def speeds(runs):
+    """Of the first pass and the second."""
+    return [statistics.median(run["bytes"] / run["seconds"][which] / 1e6 for run in runs) for which in (0, 1)]
+
+
+def shown(speed):
+    return f"{speed:.0f}" if speed >= 100 else f"{speed:.1f}"
+
+
+def report(samples, missing):
+    """A table for each vocabulary and number of threads; `≠` marks ids that differ from ours."""
+    tables = collections.defaultdict(dict)
+    for sample in samples.all:
+        key = sample["vocabulary"], sample["threads"]
+        tables[key].setdefault(sample["corpus"], None)
+    for (vocabulary, threads), corpora in tables.items():
+        table = samples.of(vocabulary=vocabulary, threads=threads)
+        order = [each for name in RUST + PYTHON for each in (name, f"{name} (PyPI)")]
+        names = sorted({sample["name"] for sample in table}, key=order.index)
+        print(f"\n### {vocabulary}, {threads} thread{'s' * (threads > 1)}: MB/s, first pass / second\n")
+        print(f"| | {' | '.join(corpora)} |\n| --- |{' --- |' * len(corpora)}")
+        best = {corpus: [0.0, 0.0] for corpus in corpora}
+        ours = {}
+        reasons = dict(missing)
+        for name in names:
+            reasons.pop(name.removesuffix(" (PyPI)"), None)
+            errors = [sample["error"] for sample in samples.of(vocabulary=vocabulary, name=name) if "error" in sample]
+            if errors:
+                reasons[name] = errors[0]
+                continue
+            cells = []
+            for corpus in corpora:
+                runs = [sample for sample in table if (sample["name"], sample["corpus"]) == (name, corpus)]
+                if not runs:
+                    cells.append("")
+                    continue
+                ids = {sample["hash"] for sample in table if (sample["name"], sample["corpus"]) == ("loquat", corpus)}
+                is_same = {run["hash"] for run in runs} <= ids
+                both = speeds(runs)
+                if name == "loquat":
+                    ours[corpus] = both
+                elif is_same:
+                    best[corpus] = [max(pair) for pair in zip(best[corpus], both)]
+                cells.append(" / ".join(map(shown, both)) + " ≠" * (not is_same))
+            print(f"| {name} | {' | '.join(cells)} |")
+        ratios = []
+        for corpus in corpora:
+            pairs = zip(ours.get(corpus, ()), best[corpus])
+            ratios.append(" / ".join(f"{mine / theirs:.2f}" if theirs else "–" for mine, theirs in pairs))
+        print(f"| *loquat ÷ the fastest other with equal ids* | {' | '.join(ratios)} |")
+        if reasons:
+            print("\nNot there: " + "; ".join(f"{name} ({reason})" for name, reason in reasons.items()) + ".")
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--tokenizer", nargs="+", default=["MiniLM", "GPT-2", "USE-M3 as XLM"], metavar="NAME_OR_FILE",
-                        help="tokenizer.json files, or beginnings of names in tools/reference/tokenizer_vocabularies.py")
+    parser.add_argument("--tokenizer", nargs="+", default=VOCABULARIES, metavar="NAME_OR_FILE",
+                        help="tokenizer.json files, or beginnings of names in tools/reference/tokenizer_vocabularies.py, or Unigram 32k")
     parser.add_argument("--dir", type=pathlib.Path, default=ROOT / ".cache/tokenizers", help="where everything goes")
     parser.add_argument("--texts", type=pathlib.Path, help="the folder of the texts, if they are there already")
     parser.add_argument("--target", type=pathlib.Path, help="where the workers are built")
-    parser.add_argument("--only", action="append", choices=RUST + PYTHON, help="these peers (may be repeated)")
+    parser.add_argument("--only", nargs="+", choices=RUST + PYTHON, help="these peers")
     parser.add_argument("--corpora", nargs="+", choices=CORPORA, default=CORPORA)
     parser.add_argument("--threads", nargs="+", type=int, default=[1, 2])
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--quick", action="store_true", help="one round over a megabyte of each corpus: to see that it works")
+    parser.add_argument("--rounds", type=int, help="5, or 1 with --quick")
+    parser.add_argument("--quick", action="store_true", help=f"{QUICK_BYTES} bytes of each corpus")
+    parser.add_argument("--samples", type=pathlib.Path, metavar="FILE")
+    parser.add_argument("--seconds", type=float, default=float("inf"))
+    parser.add_argument("--prepare", action="store_true")
+    parser.add_argument("--no-build", action="store_true")
     options = parser.parse_args()
+    deadline = time.monotonic() + options.seconds
     texts = options.texts or options.dir / "texts"
-    if not all((texts / f"{corpus}.docs").exists() for corpus in options.corpora):
+    if not all((texts / f"{corpus}.docs").exists() for corpus in CORPORA):
         subprocess.run([sys.executable, HERE / "corpora.py", texts], check=True)
     names = ["loquat", *(options.only or [name for name in RUST + PYTHON if name != "loquat"])]
-    workers = build(dict.fromkeys(names), (options.target or options.dir / "target").resolve())
-    if options.quick:
-        options.rounds = 1
-        texts = beginnings(texts, options.corpora, options.dir / "beginnings")
-    rng = random.Random(1)
+    target = (options.target or options.dir / "target").resolve()
+    workers, missing = build(dict.fromkeys(names), target, not options.no_build, options.dir)
+    tokenizers = {}
     for name in options.tokenizer:
-        tokenizer = plain_tokenizer(published(name, options.dir), options.dir / "plain")
-        print(f"\n## {name}")
-        for threads in options.threads:
-            for corpus in options.corpora:
-                compare(workers, tokenizer, corpus, texts / f"{corpus}.docs", threads, options.rounds, rng)
+        folder = options.dir / "plain" / pathlib.Path(name).name
+        tokenizers[name] = folder / "tokenizer.json"
+        if not tokenizers[name].exists() or pathlib.Path(name).is_file():
+            plain_tokenizer(published(name, options.dir, texts), folder)
+    whole = texts
+    if options.quick:
+        texts = options.dir / "beginnings"
+        if not all((texts / f"{corpus}.docs").exists() for corpus in options.corpora):
+            beginnings(whole, options.corpora, texts)
+    if options.prepare:
+        return
+    samples = Samples(options.samples)
+    rng = random.Random()
+    jobs = [(turn, name, threads, corpus) for turn in range(options.rounds or (1 if options.quick else 5))
+            for name in options.tokenizer for threads in options.threads for corpus in options.corpora]
+    for turn, name, threads, corpus in jobs:
+        documents = texts / f"{corpus}.docs"
+        if not compare(samples, workers, name, tokenizers[name], corpus, documents, threads, turn, rng, deadline):
+            say("out of time")
+            break
+    report(samples, missing)
 
 
 if __name__ == "__main__":

@@ -36,7 +36,7 @@ def main():
     parser.add_argument("--only", action="append", choices=[name for name in RUST if name not in PYTHON], help="these peers (may be repeated)")
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
-    workers = build(dict.fromkeys(["loquat", *(options.only or ["tokenizers"])]), options.target.resolve())
+    workers, _ = build(dict.fromkeys(["loquat", *(options.only or ["tokenizers"])]), options.target.resolve())
     rng = random.Random(1)
     print("| file | tokenizer | first ms | min ms | median ms | times ours |")
     print("| --- | --- | --- | --- | --- | --- |")

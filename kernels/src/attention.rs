@@ -62,7 +62,7 @@ impl<'a> RelativeBias<'a> {
     /// # Errors
     /// If the number of columns is even, so that none of them is for distance 0.
     pub fn new(values: MatRef<'a>) -> Result<RelativeBias<'a>, KernelError> {
-        if values.cols() % 2 == 0 {
+        if values.cols().is_multiple_of(2) {
             let expected = values.cols() + 1;
             return Err(KernelError::Shape { what: "columns of a relative bias", expected, found: values.cols() });
         }
@@ -99,8 +99,8 @@ fn add_bias(scores: &mut [f32], scale: f32, bias: Option<&[f32]>) -> f32 {
 pub fn scratch_len(cpu: &Cpu, spec: &AttentionSpec, max_kv: usize, workers: usize) -> Result<usize, KernelError> {
     let kernel = spec.kernel(cpu);
     let len = match kernel.tile {
-        TileFn::InPlace(_) => Layout::new(kernel, spec, max_kv).map(|layout| layout.len),
         TileFn::Coded { .. } => coded::Layout::new(kernel, spec, max_kv).map(|layout| layout.len),
+        _ => Layout::new(kernel, spec, max_kv).map(|layout| layout.len),
     };
     let too_large = KernelError::TooLarge { what: "attention scratch", rows: workers, cols: max_kv };
     len.and_then(|len| len.checked_mul(workers)).ok_or(too_large)
@@ -187,8 +187,8 @@ pub fn biased_attention(
         return Err(KernelError::Shape { what: "attention scratch", expected: needed, found: scratch.len() });
     }
     let layout = match kernel.tile {
-        TileFn::InPlace(_) => Layout::new(kernel, spec, max_kv).map(AnyLayout::InPlace),
         TileFn::Coded { .. } => coded::Layout::new(kernel, spec, max_kv).map(AnyLayout::Coded),
+        _ => Layout::new(kernel, spec, max_kv).map(AnyLayout::InPlace),
     };
     let Some(layout) = layout else { return Ok(()) };
     let own_len = needed / workers;

@@ -2,12 +2,12 @@
 
 use std::{fmt, str::FromStr, sync::OnceLock};
 
-/// The environment variable that forces a lower level: `scalar`, `neon`, `avx2`, `avx512`, `avx512vnni` or `amx`.
+/// The environment variable that forces a lower level: `scalar`, `neon`, `neondotprod`, `avx2`, `avxvnni`, `avx512`, `avx512vnni` or `amx`.
 pub const LEVEL_VARIABLE: &str = "LOQUAT_CPU";
 
 /// An instruction-set level: a set of features that kernels are written for.
 ///
-/// Ordered: a machine that has a level has all lower ones of its architecture.
+/// Ordered: a machine that has a level has all lower ones of its architecture, but for [`AvxVnni`](Level::AvxVnni).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Level {
@@ -15,25 +15,40 @@ pub enum Level {
     Scalar,
     /// AArch64 Advanced SIMD.
     Neon,
+    /// The same with dot products of bytes (FEAT_DotProd).
+    NeonDotprod,
     /// x86-64 AVX2 with FMA (x86-64-v3).
     Avx2,
+    /// The same with AVX-VNNI: dot products of bytes in vectors of 256 bits, which processors without AVX-512 have.
+    AvxVnni,
     /// x86-64 AVX-512 F, BW, CD, DQ and VL (x86-64-v4).
     Avx512,
-    /// The same with VNNI: dot products of bytes.
+    /// AVX-512 with VNNI: dot products of bytes.
     Avx512Vnni,
     /// The same with BF16 conversions and AMX tiles for `bf16` and bytes.
     Amx,
 }
 
 impl Level {
-    const ALL: [Level; 6] = [Level::Scalar, Level::Neon, Level::Avx2, Level::Avx512, Level::Avx512Vnni, Level::Amx];
+    const ALL: [Level; 8] = [
+        Level::Scalar,
+        Level::Neon,
+        Level::NeonDotprod,
+        Level::Avx2,
+        Level::AvxVnni,
+        Level::Avx512,
+        Level::Avx512Vnni,
+        Level::Amx,
+    ];
 
     /// The name that [`LEVEL_VARIABLE`] takes.
     pub fn name(self) -> &'static str {
         match self {
             Level::Scalar => "scalar",
             Level::Neon => "neon",
+            Level::NeonDotprod => "neondotprod",
             Level::Avx2 => "avx2",
+            Level::AvxVnni => "avxvnni",
             Level::Avx512 => "avx512",
             Level::Avx512Vnni => "avx512vnni",
             Level::Amx => "amx",
@@ -49,7 +64,7 @@ impl fmt::Display for Level {
 
 /// A level name that isn't one.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("unknown CPU level {found:?}: use one of scalar, neon, avx2, avx512, avx512vnni, amx")]
+#[error("unknown CPU level {found:?}: use one of scalar, neon, neondotprod, avx2, avxvnni, avx512, avx512vnni, amx")]
 pub struct ParseLevelError {
     /// The name that was given.
     pub found: String,
@@ -73,7 +88,7 @@ pub struct Features(u32);
 impl Features {
     /// The empty set.
     pub const NONE: Features = Features(0);
-    /// AVX2 with FMA: all of x86-64-v3.
+    /// AVX2 with FMA and F16C: all of x86-64-v3.
     pub const AVX2_FMA: Features = Features(1);
     /// AVX-512 F, BW, CD, DQ, VL: all of x86-64-v4.
     pub const AVX512: Features = Features(1 << 1);
@@ -84,12 +99,19 @@ impl Features {
     /// AMX tiles with products of `bf16` and of bytes, and the AVX-512 conversions to `bf16`.
     pub const AMX: Features = Features(1 << 4);
 
-    const NAMES: [(Features, &'static str); 5] = [
+    /// AVX-VNNI: the VEX-encoded dot products of bytes.
+    pub const AVX_VNNI: Features = Features(1 << 5);
+    /// AArch64 dot products of bytes.
+    pub const NEON_DOTPROD: Features = Features(1 << 6);
+
+    const NAMES: [(Features, &'static str); 7] = [
         (Features::AVX2_FMA, "avx2+fma"),
         (Features::AVX512, "avx512"),
         (Features::NEON, "neon"),
         (Features::AVX512_VNNI, "avx512vnni"),
         (Features::AMX, "amx"),
+        (Features::AVX_VNNI, "avxvnni"),
+        (Features::NEON_DOTPROD, "dotprod"),
     ];
 
     /// Both sets together.
@@ -200,6 +222,8 @@ impl Cpu {
     pub fn vector_level(&self) -> Level {
         match self.level {
             Level::Avx512Vnni | Level::Amx => Level::Avx512,
+            Level::AvxVnni => Level::Avx2,
+            Level::NeonDotprod => Level::Neon,
             level => level,
         }
     }
@@ -222,8 +246,15 @@ fn probe(level: Level) -> Option<Cpu> {
     match level {
         Level::Scalar => Some(SCALAR),
         #[cfg(target_arch = "x86_64")]
-        Level::Avx2 => {
-            pulp::x86::V3::try_new().map(|v3| Cpu { level, features: Features::AVX2_FMA, arch: pulp::Arch::V3(v3) })
+        Level::Avx2 => pulp::x86::V3::try_new().filter(|_| is_x86_feature_detected!("f16c")).map(|v3| Cpu {
+            level,
+            features: Features::AVX2_FMA,
+            arch: pulp::Arch::V3(v3),
+        }),
+        #[cfg(target_arch = "x86_64")]
+        Level::AvxVnni => {
+            let cpu = probe(Level::Avx2).filter(|_| is_x86_feature_detected!("avxvnni"))?;
+            Some(Cpu { level, features: cpu.features.union(Features::AVX_VNNI), ..cpu })
         }
         #[cfg(target_arch = "x86_64")]
         Level::Avx512 => pulp::x86::V4::try_new().map(|v4| Cpu {
@@ -248,6 +279,11 @@ fn probe(level: Level) -> Option<Cpu> {
             features: Features::NEON,
             arch: pulp::Arch::Neon(neon),
         }),
+        #[cfg(target_arch = "aarch64")]
+        Level::NeonDotprod => {
+            let cpu = probe(Level::Neon).filter(|_| std::arch::is_aarch64_feature_detected!("dotprod"))?;
+            Some(Cpu { level, features: cpu.features.union(Features::NEON_DOTPROD), ..cpu })
+        }
         #[allow(unreachable_patterns)]
         _ => None,
     }
@@ -285,11 +321,13 @@ mod tests {
         #[cfg(target_arch = "x86_64")]
         {
             let has = |level| Cpu::with_level(level).is_ok();
-            assert_eq!(has(Level::Avx2), is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"));
+            let avx2 = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
+            assert_eq!(has(Level::Avx2), avx2 && is_x86_feature_detected!("f16c"));
             assert_eq!(
                 has(Level::Avx512),
                 is_x86_feature_detected!("avx512vl") && is_x86_feature_detected!("avx512dq")
             );
+            assert_eq!(has(Level::AvxVnni), has(Level::Avx2) && is_x86_feature_detected!("avxvnni"));
             assert_eq!(has(Level::Avx512Vnni), has(Level::Avx512) && is_x86_feature_detected!("avx512vnni"));
             #[cfg(target_os = "linux")]
             {
@@ -300,6 +338,10 @@ mod tests {
             }
         }
         #[cfg(target_arch = "aarch64")]
-        assert!(Cpu::with_level(Level::Neon).is_ok());
+        {
+            assert!(Cpu::with_level(Level::Neon).is_ok());
+            let dotprod = std::arch::is_aarch64_feature_detected!("dotprod");
+            assert_eq!(Cpu::with_level(Level::NeonDotprod).is_ok(), dotprod);
+        }
     }
 }

@@ -64,6 +64,6 @@ pub use attention::{AttentionSpec, RelativeBias, attention, biased_attention};
 pub use buffer::AlignedBuf;
 pub use cpu::{Cpu, CpuError, Features, LEVEL_VARIABLE, Level, ParseLevelError};
 pub use error::KernelError;
-pub use gemm::{Arithmetic, Epilogue, PackedRhs, RhsShape, gemm};
+pub use gemm::{Arithmetic, Epilogue, PackedRhs, RhsShape, gemm, int4};
 pub use team::{Exec, Lease, Team};
 pub use view::{MatMut, MatRef};

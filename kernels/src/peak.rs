@@ -176,7 +176,9 @@ mod tests {
                 assert_eq!(read(&cpu, &vec![1.0; len]), len as f32, "{}", cpu.level());
             }
             assert!(multiply_adds(&cpu, 3) >= 3 * 2 * 12);
-            for arithmetic in [Arithmetic::F32, Arithmetic::Bf16x3, Arithmetic::Bf16, Arithmetic::Int8] {
+            for arithmetic in
+                [Arithmetic::F32, Arithmetic::Bf16x3, Arithmetic::Bf16, Arithmetic::Int8, Arithmetic::Int4]
+            {
                 assert!(products(&cpu, arithmetic, 3) >= 3 * 2 * 12, "{} {arithmetic:?}", cpu.level());
             }
         }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use loquat_runtime::Weights;
+use loquat_runtime::{Weights, weights::Quantization};
 use serde::Deserialize;
 
 use crate::{
@@ -59,8 +59,10 @@ pub struct Loaded {
 /// If a file is missing or damaged, the architecture is unknown, or the two files contradict each other.
 pub fn load(folder: impl AsRef<Path>) -> Result<Loaded, ModelError> {
     let folder = folder.as_ref();
-    let model = load_config(folder)?;
-    let weights = Weights::open(folder)?;
+    let config = Source::read(&folder.join("config.json"))?;
+    let model = parse_config(&config)?;
+    let quantization = Quantization::from_config(&config.file, &config.text)?;
+    let weights = Weights::open(folder)?.with_quantization(quantization);
     model.check_weights(&weights)?;
     Ok(Loaded { model, weights })
 }

@@ -28,6 +28,24 @@ pub enum Error {
         /// Why.
         source: io::Error,
     },
+    /// A file that can't be written.
+    #[error("{path}: can't be written")]
+    Write {
+        /// The file or folder.
+        path: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// A tensor that can't become what is asked for.
+    #[error("{path}: tensor {tensor:?}: {problem}")]
+    Tensor {
+        /// The file.
+        path: String,
+        /// The tensor.
+        tensor: String,
+        /// What is wrong, what was expected.
+        problem: String,
+    },
     /// A file that isn't the JSON it should be.
     #[error("{path}: not the JSON that is expected here")]
     Json {

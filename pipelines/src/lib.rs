@@ -19,6 +19,7 @@
 //!   [`ZeroShotClassification`], [`FillMask`] and [`Reranker`] give what the pipelines of transformers give for the same folder.
 //! * [`KeywordExtraction`] finds what a text is about.
 //! * [`Encoder`] runs a model on token ids and gives its named outputs.
+//! * [`Quantizer`] writes a model folder with weights in fewer bits.
 //! * [`Tokenizer`] turns texts into ids and back, with offsets.
 //!
 //! A model is `Send + Sync` and runs behind `&self`. A text's result never depends, to the last bit, on what else is in the
@@ -35,6 +36,7 @@ mod keywords;
 mod model;
 mod pipeline;
 mod progress;
+mod quantize;
 mod question_answering;
 mod rerank;
 mod search;
@@ -52,6 +54,7 @@ pub use keywords::{Keyword, KeywordExtraction, KeywordExtractionBuilder, Keyword
 pub use model::{ModelSource, load::load_tokenizer};
 pub use pipeline::{LabelScore, Results};
 pub use progress::{CancelToken, Control, Progress};
+pub use quantize::{LayerReport, QuantizationReport, Quantizer, TableFormat, TensorReport, WeightFormat};
 pub use question_answering::{Answer, QuestionAnswering, QuestionAnsweringBuilder};
 pub use rerank::{Ranked, Reranker, RerankerBuilder};
 pub use search::{Corpus, Hit};

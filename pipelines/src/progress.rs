@@ -5,12 +5,12 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-/// How far an `encode` has come.
+/// How far an `encode`, or a part of another long work, has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Progress {
-    /// Texts whose embeddings are done.
+    /// Texts whose embeddings are done, or other things that are.
     pub done: usize,
-    /// All texts.
+    /// All of them.
     pub total: usize,
 }
 

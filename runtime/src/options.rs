@@ -17,6 +17,9 @@ pub struct Options {
     pub threads: Option<NonZeroUsize>,
     /// How exactly matrix products are computed.
     pub precision: Precision,
+    /// Weights of linear layers, by the graph's names, whose products are computed in `bf16` where others are in int8 or less. Those that
+    /// quantised weights hold as they were are kept so in any case.
+    pub keep_high: Vec<String>,
     /// How a batch is spread over the threads.
     pub parallel: Parallel,
     /// Tokens that are taken through the whole model together, 1 or more. 128 keeps the activations of one shard of a small encoder in the
@@ -35,6 +38,7 @@ impl Default for Options {
         Options {
             threads: None,
             precision: Precision::default(),
+            keep_high: Vec::new(),
             parallel: Parallel::default(),
             shard_tokens: 128,
             disabled_passes: Vec::new(),
@@ -57,7 +61,11 @@ pub enum Precision {
     Bf16,
     /// Weights and activations rounded to bytes, with a scale for each column of weights and each row of activations; sums are exact.
     Int8,
-    /// The fastest way that stays within `f32` tolerances on this machine. Today that is [`Precision::F32`] everywhere.
+    /// Weights rounded to four bits, with a scale for each 32 inputs of an output; activations and sums stay `f32`. An eighth of the memory, and
+    /// as much less to read for each token of a lone sequence. With many tokens the other precisions are faster.
+    Int4,
+    /// What quantised weights say of themselves ([`Quantization::precision`](crate::weights::Quantization::precision)); with other weights
+    /// the fastest way that stays within `f32` tolerances on this machine, which today is [`Precision::F32`] everywhere.
     #[default]
     Auto,
 }
@@ -70,6 +78,7 @@ impl Precision {
             Precision::Bf16x3 => Arithmetic::Bf16x3,
             Precision::Bf16 => Arithmetic::Bf16,
             Precision::Int8 => Arithmetic::Int8,
+            Precision::Int4 => Arithmetic::Int4,
         }
     }
 }

@@ -17,11 +17,11 @@ use crate::{
     cpu::{Arena, Event, Program, ProgramError, Recorder, RunError, Schedule, Shard},
     graph::{Graph, GraphError},
     inspect::{Inspection, Stage},
-    options::Options,
+    options::{Options, Precision},
     outputs::{Outputs, Tensor},
     passes::PASSES,
     profile::Profile,
-    weights::Weights,
+    weights::{Weights, unquantized},
 };
 
 /// A model ready to run.
@@ -83,7 +83,7 @@ impl Session {
         let threads =
             options.threads.unwrap_or_else(|| std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN));
         let team = start(threads).map_err(|source| SessionError::Threads { threads: threads.get(), source })?;
-        let (graph, stages) = optimise(graph, options)?;
+        let (graph, stages) = optimise(graph, &weights, options)?;
         let program = {
             let lease = team.lease_blocking();
             Program::new(&graph, Arc::clone(&weights), cpu, Exec::Team(&lease))?
@@ -272,7 +272,7 @@ fn start(threads: NonZeroUsize) -> io::Result<Team> {
 }
 
 /// Keeps the outputs that were asked for and runs the passes.
-fn optimise(graph: Graph, options: &Options) -> Result<(Graph, Vec<Stage>), SessionError> {
+fn optimise(graph: Graph, weights: &Weights, options: &Options) -> Result<(Graph, Vec<Stage>), SessionError> {
     for name in &options.disabled_passes {
         if !PASSES.iter().any(|pass| pass.name == name) {
             let known = PASSES.iter().map(|pass| pass.name).collect::<Vec<_>>().join(", ");
@@ -284,9 +284,17 @@ fn optimise(graph: Graph, options: &Options) -> Result<(Graph, Vec<Stage>), Sess
         None => graph,
     };
     graph.verify()?;
+    let mut precision = options.precision;
+    graph.kept_high = options.keep_high.clone();
+    if let Some(quantization) = weights.quantization() {
+        graph.kept_high.extend(unquantized(&graph, weights));
+        if precision == Precision::Auto {
+            precision = quantization.precision();
+        }
+    }
     let mut stages = vec![Stage { pass: None, report: Default::default(), graph: graph.clone() }];
     for pass in PASSES.iter().filter(|pass| !options.disabled_passes.iter().any(|name| pass.name == name)) {
-        let report = pass.run(&mut graph, options.precision)?;
+        let report = pass.run(&mut graph, precision)?;
         stages.push(Stage { pass: Some(pass.name), report, graph: graph.clone() });
     }
     Ok((graph, stages))

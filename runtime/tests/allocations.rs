@@ -47,7 +47,7 @@ fn a_warm_run_allocates_nothing() {
         let session = Session::new(AWKWARD.graph(), Arc::clone(&weights), &options).unwrap();
         session.inspect().graph().unwrap().clone()
     };
-    let precisions = [Precision::F32, Precision::Bf16x3, Precision::Bf16, Precision::Int8];
+    let precisions = [Precision::F32, Precision::Bf16x3, Precision::Bf16, Precision::Int8, Precision::Int4];
     let team = Team::new(NonZeroUsize::new(3).unwrap()).unwrap();
     let lease = team.lease_blocking();
     // A thread allocates when it starts, which may be late on a busy machine; after a job all of them have started.

@@ -7,7 +7,8 @@ use std::num::NonZeroUsize;
 use loquat_runtime::{Batch, Options, Outputs, Parallel, Precision, Session};
 use tiny::{AWKWARD, EVEN, Tiny, bits};
 
-const PRECISIONS: [Precision; 4] = [Precision::F32, Precision::Bf16x3, Precision::Bf16, Precision::Int8];
+const PRECISIONS: [Precision; 5] =
+    [Precision::F32, Precision::Bf16x3, Precision::Bf16, Precision::Int8, Precision::Int4];
 
 fn session(tiny: &Tiny, threads: usize, parallel: Parallel, shard_tokens: usize) -> Session {
     session_in(Precision::F32, tiny, threads, parallel, shard_tokens)

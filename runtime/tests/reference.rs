@@ -64,8 +64,10 @@ fn every_level_computes_what_the_reference_does() {
 fn every_precision_stays_within_its_tolerance() {
     let mut failures = Vec::new();
     for level in levels() {
-        for (precision, tolerance) in [(Precision::Bf16x3, 1e-4), (Precision::Bf16, 4e-2), (Precision::Int8, 1e-1)] {
-            let has_unit = precision == Precision::Int8 || level == Level::Amx;
+        for (precision, tolerance) in
+            [(Precision::Bf16x3, 1e-4), (Precision::Bf16, 4e-2), (Precision::Int8, 1e-1), (Precision::Int4, 4e-1)]
+        {
+            let has_unit = matches!(precision, Precision::Int8 | Precision::Int4) || level == Level::Amx;
             for tiny in [AWKWARD, EVEN] {
                 let error = error_in(precision, &tiny, &tiny.tensors(), tiny.weights(), level);
                 println!("{level} {precision:?} {}: {error:.1e}", tiny.hidden);

@@ -154,7 +154,7 @@ fn types_and_scales_that_cannot_be_used_are_named() {
     let cases = [
         (vec![values(Dtype::I64, vec![0; 48])], "table.weight\": expected dtype F32, F16, BF16 or I8, found I64"),
         (vec![int8()], "table.weight_scale\": expected the scales of table.weight"),
-        (vec![int8(), scales(&[3], &[1.0; 3])], "table.weight_scale\": expected [2, 1] of F32, found [3]"),
+        (vec![int8(), scales(&[3], &[1.0; 3])], "table.weight_scale\": expected [2, 1] or [2, groups], found [3]"),
         (vec![int8(), scales(&[2, 1], &[1.0, f32::NAN])], "found NaN for row 1"),
         (vec![int8(), scales(&[2], &[f32::INFINITY, 1.0])], "found inf for row 0"),
     ];

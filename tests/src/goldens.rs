@@ -46,3 +46,24 @@ pub fn read_json<T: DeserializeOwned>(path: &Path) -> T {
     let text = fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
+
+/// The folder of the original model: `LOQUAT_MINILM_DIR`, else `.cache/minilm` as `tools/fetch_minilm.py` leaves it. Without one, a line
+/// on stderr says that a test is skipped.
+///
+/// # Panics
+/// If the variable names a folder without the model.
+pub fn original_minilm() -> Option<PathBuf> {
+    let folder = match std::env::var_os("LOQUAT_MINILM_DIR") {
+        Some(folder) => PathBuf::from(folder),
+        None => repository().join(".cache/minilm"),
+    };
+    if folder.join("model.safetensors").is_file() {
+        return Some(folder);
+    }
+    eprintln!(
+        "SKIPPED: {} holds no model.safetensors; fetch it with `python3 tools/fetch_minilm.py`",
+        folder.display()
+    );
+    assert!(std::env::var_os("LOQUAT_MINILM_DIR").is_none(), "LOQUAT_MINILM_DIR names a folder without the model");
+    None
+}

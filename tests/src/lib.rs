@@ -5,5 +5,5 @@
 mod goldens;
 mod report;
 
-pub use goldens::{SentenceCase, goldens, read_json, repository, sentences};
+pub use goldens::{SentenceCase, goldens, original_minilm, read_json, repository, sentences};
 pub use report::Report;

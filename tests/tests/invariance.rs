@@ -49,7 +49,7 @@ fn threads_and_token_budgets_change_no_bit() {
 #[test]
 fn no_precision_depends_on_threads_or_budgets() {
     let texts = texts();
-    for precision in [Precision::Bf16x3, Precision::Bf16, Precision::Int8] {
+    for precision in [Precision::Bf16x3, Precision::Bf16, Precision::Int8, Precision::Int4] {
         let expected = model_in(precision, 1, 1 << 14).encode(&texts).expect("text");
         for (threads, token_budget) in [(1, 1), (2, 257), (3, 1 << 14)] {
             println!("{precision:?}, {threads} threads, {token_budget} tokens");

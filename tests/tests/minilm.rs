@@ -3,10 +3,8 @@
 //! Tolerances on unit-norm embeddings: 2e-5 absolute and a cosine of 0.99999 between the same weights here and in PyTorch; a mean cosine of
 //! 0.9995 between int8 weights and the original model.
 
-use std::path::PathBuf;
-
 use loquat::{Batch, Embeddings, Encoder, Precision, SentenceEmbeddings, Weights, similarity};
-use loquat_tests::{Report, SentenceCase, goldens, read_json, repository};
+use loquat_tests::{Report, SentenceCase, goldens, original_minilm, read_json};
 use serde::Deserialize;
 
 const TOLERANCE: f32 = 2e-5;
@@ -45,23 +43,6 @@ fn texts(cases: &[SentenceCase]) -> Vec<&str> {
 
 fn embedded() -> SentenceEmbeddings {
     SentenceEmbeddings::builder().precision(Precision::F32).build().expect("the embedded model is sound")
-}
-
-/// The folder of the original model: `LOQUAT_MINILM_DIR`, else `.cache/minilm` as `tools/fetch_minilm.py` leaves it.
-fn original() -> Option<PathBuf> {
-    let folder = match std::env::var_os("LOQUAT_MINILM_DIR") {
-        Some(folder) => PathBuf::from(folder),
-        None => repository().join(".cache/minilm"),
-    };
-    if folder.join("model.safetensors").is_file() {
-        return Some(folder);
-    }
-    eprintln!(
-        "SKIPPED: {} holds no model.safetensors; fetch it with `python3 tools/fetch_minilm.py`",
-        folder.display()
-    );
-    assert!(std::env::var_os("LOQUAT_MINILM_DIR").is_none(), "LOQUAT_MINILM_DIR names a folder without the model");
-    None
 }
 
 fn close_to(report: &mut Report, what: &str, found: &Embeddings, expected: &[f32]) {
@@ -122,6 +103,7 @@ fn every_precision_keeps_its_tolerance_and_the_order_of_retrieval() {
         (Precision::Bf16x3, 1e-5, [0.99999; 2], 0.99),
         (Precision::Bf16, 5e-3, [0.9999; 2], 0.95),
         (Precision::Int8, 3e-2, [0.995, 0.99], 0.9),
+        (Precision::Int4, 8e-2, [0.965, 0.945], 0.7),
     ];
     println!("{:<8} {:>10} {:>10} {:>10} {:>8} {:>8}", "", "max error", "mean cos", "least cos", "top 1", "top 5");
     for (precision, tolerance, [mean_cosine, least_cosine], least_overlap) in limits {
@@ -149,7 +131,7 @@ fn every_precision_keeps_its_tolerance_and_the_order_of_retrieval() {
 
 #[test]
 fn the_original_model_equals_pytorch() {
-    let Some(folder) = original() else { return };
+    let Some(folder) = original_minilm() else { return };
     let golden = Golden::open();
     let model = SentenceEmbeddings::builder().model(folder).precision(Precision::F32).build().expect("it loads");
     let mut report = Report::default();
@@ -165,7 +147,7 @@ fn the_original_model_equals_pytorch() {
 fn hidden_states_equal_pytorch() {
     let golden = Golden::open();
     let mut models = vec![("int8.", Encoder::builder().build().expect("the embedded model is sound"))];
-    if let Some(folder) = original() {
+    if let Some(folder) = original_minilm() {
         models.push(("", Encoder::builder().model(folder).build().expect("it loads")));
     }
     let mut report = Report::default();

@@ -207,3 +207,37 @@ fn gemma_makes_spaces_visible_and_nothing_else() {
     let config = json!({"tokenizer_class": "GemmaTokenizer", "add_bos_token": false, "add_eos_token": true});
     assert_eq!(tokens(&load("gemma-ends", config), "a"), ["a", "<eos>"]);
 }
+
+/// A Unigram model of these pieces, each with its score; the first is the unknown one.
+fn model_of(pieces: &[(&str, f32)]) -> Vec<u8> {
+    let mut model = Vec::new();
+    for (place, (text, score)) in pieces.iter().enumerate() {
+        let mut piece = vec![1 << 3 | 2, text.len() as u8];
+        piece.extend_from_slice(text.as_bytes());
+        piece.push(2 << 3 | 5);
+        piece.extend_from_slice(&score.to_le_bytes());
+        piece.extend_from_slice(&[3 << 3, if place == 0 { 2 } else { 1 }]);
+        model.extend_from_slice(&[1 << 3 | 2, piece.len() as u8]);
+        model.extend_from_slice(&piece);
+    }
+    model
+}
+
+#[test]
+fn a_model_alone_has_pieces_that_reach_over_spaces() {
+    let pieces = [("<unk>", 0.0), ("▁a", -2.0), ("▁b", -2.0), ("▁a▁b", -3.0), ("▁", -4.0), ("c", -4.0)];
+    let tokenizer = Tokenizer::from_sentencepiece("m.model", &model_of(&pieces)).expect("a tokenizer");
+    for (text, expected) in [
+        ("a b", vec!["▁a▁b"]),
+        ("  a  b b ", vec!["▁a▁b", "▁b"]),
+        ("b a c", vec!["▁b", "▁a", "▁", "c"]),
+        ("", vec![]),
+        ("  ", vec![]),
+    ] {
+        assert_eq!(tokens(&tokenizer, text), expected, "{text:?}");
+    }
+    assert_eq!(decode(&tokenizer, &[3, 2, 4, 5]), "a b b c");
+    // Without such pieces, words are told apart first, which comes to the same and is faster.
+    let tokenizer = Tokenizer::from_sentencepiece("m.model", &model_of(&pieces[..3])).expect("a tokenizer");
+    assert_eq!(tokens(&tokenizer, "a  b "), ["▁a", "▁b"]);
+}

@@ -60,7 +60,9 @@ def wordpiece() -> tuple[Tokenizer, dict]:
     tokenizer.train_from_iterator(corpus(), trainer)
     tokenizer.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=[("[CLS]", 2), ("[SEP]", 3)])
-    return tokenizer, dict(zip(["pad_token", "unk_token", "cls_token", "sep_token", "mask_token"], special))
+    names = ["pad_token", "unk_token", "cls_token", "sep_token", "mask_token"]
+    # As BERT's own class has it; the class for any tokenizer leaves the types out.
+    return tokenizer, dict(zip(names, special)) | {"model_input_names": ["input_ids", "token_type_ids", "attention_mask"]}
 
 
 def byte_level() -> tuple[Tokenizer, dict]:

@@ -143,8 +143,8 @@ def example(given):
     return ROOT / "target/release/examples/encode_documents"
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def arguments(description):
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("more", nargs="*", metavar="NAME=FILE")
     parser.add_argument("--dir", type=pathlib.Path, default=ROOT / ".cache/tokenizers", help="where everything goes")
     parser.add_argument("--texts", type=pathlib.Path, help="the folder of the corpora, if they are there already")
@@ -154,26 +154,35 @@ def main():
     parser.add_argument("--random", type=int, default=20_000, help="lines of random Unicode")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--example", type=pathlib.Path, help="the built example encode_documents, if it is there already")
-    options = parser.parse_args()
+    return parser.parse_args()
+
+
+def corpora(options):
+    """The lines of each corpus, which are fetched where they aren't there."""
+    texts = options.texts or options.dir / "texts"
+    if not all((texts / f"{label}.docs").exists() for label in options.corpora):
+        subprocess.run([sys.executable, ROOT / "benches/tokenizers/corpora.py", texts], check=True)
+    return {label: list(corpus(texts / f"{label}.docs", options.megabytes * 1e6)) for label in options.corpora}
+
+
+def main():
+    options = arguments(__doc__)
     program = example(options.example)
     folder = options.dir / "vocabularies"
     folder.mkdir(parents=True, exist_ok=True)
-    texts = options.texts or options.dir / "texts"
-    if not all((texts / f"{corpus}.docs").exists() for corpus in options.corpora):
-        subprocess.run([sys.executable, ROOT / "benches/tokenizers/corpora.py", texts], check=True)
-    corpora = {label: list(corpus(texts / f"{label}.docs", options.megabytes * 1e6)) for label in options.corpora}
+    lines_of = corpora(options)
     chosen = [each for each in VOCABULARIES if options.only is None or each[0].startswith(tuple(options.only))]
     for more in options.more:
         name, _, path = more.partition("=")
         chosen.append((name, "", lambda _, path=path: of_json(pathlib.Path(path))))
-    print(f"tokenizers {tokenizers.__version__}; {options.megabytes} MB at most of each of {', '.join(corpora)}, and {options.random} lines of "
+    print(f"tokenizers {tokenizers.__version__}; {options.megabytes} MB at most of each of {', '.join(lines_of)}, and {options.random} lines of "
           "random Unicode\n\n| vocabulary | algorithm | lines | bytes | tokens | differences |\n| --- | --- | --- | --- | --- | --- |", flush=True)
     all_differences = 0
     for name, algorithm, make in chosen:
         path, reference = make(folder)
         added = [token.content for token in reference.get_added_tokens_decoder().values()]
         rng = random.Random(options.seed)
-        texts = [*corpora.items(), ("random Unicode", list(random_lines(options.random, rng, added)))]
+        texts = [*lines_of.items(), ("random Unicode", list(random_lines(options.random, rng, added)))]
         rows = [compare(program, name, label, lines, path, reference) for label, lines in texts]
         lines, size, count, differences = map(sum, zip(*rows))
         print(f"| {name} | {algorithm} | {lines} | {size} | {count} | {differences} |", flush=True)

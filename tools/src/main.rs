@@ -16,8 +16,8 @@ use clap::{Parser, Subcommand};
 
 use commands::{
     classify::Classify, decode::Decode, embed::Embed, fill_mask::FillMask, forward::Forward, hwbench::HwBench,
-    inspect::Inspect, keywords::Keywords, ner::Ner, pos::Pos, profile::Profile, qa::Qa, rerank::Rerank, search::Search,
-    similarity::Similarity, tokenize::Tokenize, zero_shot::ZeroShot,
+    inspect::Inspect, keywords::Keywords, ner::Ner, pos::Pos, profile::Profile, qa::Qa, quantize::Quantize,
+    rerank::Rerank, search::Search, similarity::Similarity, tokenize::Tokenize, zero_shot::ZeroShot,
 };
 
 const AFTER_HELP: &str = "\
@@ -31,7 +31,8 @@ Examples:
   loquat search --corpus texts.txt --top-k 3 \"weather tomorrow\"
   loquat ner --model DIR \"My name is Wolfgang and I live in Berlin\"
   loquat tokenize \"unaffordable\"
-  loquat profile path/to/model --batch 32 --seq 128";
+  loquat profile path/to/model --batch 32 --seq 128
+  loquat quantize path/to/model --to int8 --out path/to/new";
 
 /// Transformer NLP without dependencies: embeddings, search, classification, entities, answers, tokenization, and a look inside models
 #[derive(Parser)]
@@ -59,6 +60,7 @@ enum Command {
     Forward(Forward),
     Inspect(Inspect),
     Profile(Profile),
+    Quantize(Quantize),
     #[command(name = "hwbench")]
     HwBench(HwBench),
 }
@@ -81,6 +83,7 @@ fn main() -> ExitCode {
         Command::Forward(command) => command.run(),
         Command::Inspect(command) => command.run(),
         Command::Profile(command) => command.run(),
+        Command::Quantize(command) => command.run(),
         Command::HwBench(command) => command.run(),
     };
     match result {

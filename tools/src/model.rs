@@ -50,6 +50,8 @@ pub enum Precision {
     Bf16,
     /// Bytes, with a scale for each row of activations and each column of weights.
     Int8,
+    /// Weights of four bits, with a scale for each 32; activations in f32. Reads the least memory.
+    Int4,
     /// The fastest that stays within f32's tolerance on this machine.
     Auto,
 }
@@ -61,6 +63,7 @@ impl From<Precision> for loquat::Precision {
             Precision::Bf16x3 => loquat::Precision::Bf16x3,
             Precision::Bf16 => loquat::Precision::Bf16,
             Precision::Int8 => loquat::Precision::Int8,
+            Precision::Int4 => loquat::Precision::Int4,
             Precision::Auto => loquat::Precision::Auto,
         }
     }

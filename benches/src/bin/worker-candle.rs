@@ -8,6 +8,7 @@ use candle_nn::VarBuilder;
 use candle_transformers::models::bert::{BertModel, Config};
 use loquat_benches::batching::PaddedBatch;
 use loquat_benches::padded::{Cut, PaddedModel};
+use loquat_benches::precision::Precision;
 use loquat_benches::worker::{Engine, Run, Setup, serve};
 use loquat_benches::{Result, versions};
 
@@ -22,6 +23,9 @@ struct Candle {
 
 impl Candle {
     fn new(setup: &Setup) -> Result<Candle> {
+        if setup.precision != Precision::F32 {
+            return Err(format!("computes no faster in {} on CPUs", setup.precision).into());
+        }
         let folder = setup.manifest.model.as_ref().ok_or("there is no model: give compare --model DIR")?;
         let config: Config = serde_json::from_str(&std::fs::read_to_string(folder.join("config.json"))?)?;
         // Read rather than mapped: mapping is `unsafe` in candle, and only loading would differ.

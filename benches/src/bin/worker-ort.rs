@@ -35,7 +35,7 @@ impl OnnxRuntime {
     fn new(setup: &Setup) -> Result<OnnxRuntime> {
         let library = setup.manifest.onnxruntime.as_ref();
         let library = library.ok_or("the onnxruntime wheel isn't installed: run benches/peers/setup.py")?;
-        let graphs = setup.manifest.onnx.clone().ok_or("there is no ONNX export: run benches/peers/setup.py")?;
+        let graphs = setup.manifest.onnx_graphs(setup.precision)?;
         let name = library.to_string_lossy();
         Ok(OnnxRuntime {
             environment: ort::init_from(library)?.with_telemetry(false).build()?,

@@ -13,7 +13,7 @@ use rten_tensor::prelude::*;
 
 fn main() -> Result<()> {
     serve(std::env::args().skip(1), |setup| {
-        let graphs = setup.manifest.onnx.clone().ok_or("there is no ONNX export: run benches/peers/setup.py")?;
+        let graphs = setup.manifest.onnx_graphs(setup.precision)?;
         Ok(Rten { graphs, models: HashMap::new(), threads: setup.threads, dim: setup.size()?.hidden_size })
     })
 }

@@ -8,7 +8,7 @@ use pulp::{Simd, WithSimd};
 use super::{AttentionSpec, RelativeBias, add_bias};
 use crate::{
     Arithmetic, Cpu, MatRef,
-    gemm::{CodedTile, MicroKernel, TILE_WORDS, TileFn, encode, encode_one},
+    gemm::{CodedTile, MicroKernel, TILE_WORDS, TileFn, encode, encode_pair},
     softmax,
     transpose::transpose,
     view::SharedMat,
@@ -102,7 +102,7 @@ impl WithSimd for Head<'_> {
         // Fewer keys than the scratch has room for take shorter rows.
         let key_words = arithmetic.words(keys.len()).min(layout.key_words);
         pack_keys(cpu, kernel, k, &keys, columns.clone(), head_words, coded_queries, key_panels);
-        pack_values(arithmetic, v, &keys, columns.clone(), nr, key_words, value_panels);
+        pack_values(cpu, arithmetic, v, &keys, columns.clone(), nr, key_words, value_panels);
         // SAFETY: the kernel is one of the level that `simd` stands for.
         unsafe { enter() };
         for start in (0..queries).step_by(mr) {
@@ -205,7 +205,9 @@ fn pack_keys(
 
 /// Codes the values of one head: a word holds those of two keys, so rows are taken in pairs.
 #[inline(always)]
+#[allow(clippy::too_many_arguments)]
 fn pack_values(
+    cpu: &Cpu,
     arithmetic: Arithmetic,
     v: MatRef<'_>,
     keys: &Range<usize>,
@@ -226,22 +228,9 @@ fn pack_values(
             let (step, row) = (pair / TILE_WORDS, pair % TILE_WORDS);
             let row = (step * parts * TILE_WORDS + row) * nr;
             let (high, low) = panel[row..].split_at_mut(nr);
-            let low = low.get_mut((TILE_WORDS - 1) * nr..);
-            let second = |i: usize| lower.get(i).copied().unwrap_or(0.0);
-            match (parts, low) {
-                (2, Some(low)) => {
-                    for (i, &upper) in upper.iter().enumerate() {
-                        let ([a, rest_a], [b, rest_b]) = (encode_one(upper), encode_one(second(i)));
-                        high[i] = f32::from_bits(a | b << 16);
-                        low[i] = f32::from_bits(rest_a | rest_b << 16);
-                    }
-                }
-                _ => {
-                    for (i, &upper) in upper.iter().enumerate() {
-                        high[i] = f32::from_bits(encode_one(upper)[0] | encode_one(second(i))[0] << 16);
-                    }
-                }
-            }
+            // Low parts, if the arithmetic has them, are a tile of rows further on.
+            let low = if parts == 2 { &mut low[(TILE_WORDS - 1) * nr..][..nr] } else { &mut [] };
+            encode_pair(cpu, upper, lower, high, low);
         }
     }
 }

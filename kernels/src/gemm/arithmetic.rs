@@ -1,6 +1,8 @@
 //! The arithmetics that products are computed in, and the form that each gives its operands.
 
-use crate::{Cpu, Features};
+use crate::Cpu;
+#[cfg(target_arch = "x86_64")]
+use crate::Features;
 
 /// How a product is computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -16,6 +18,9 @@ pub enum Arithmetic {
     /// Values rounded to 127 steps either way: of each output column's largest weight, and of each row's largest activation. Products are
     /// added up exactly.
     Int8,
+    /// Weights rounded to four bits, with a scale for each 32 of a column; activations and sums are `f32`. For products that are limited by
+    /// reading the weights, such as those of one row. See [`int4`](super::int4).
+    Int4,
 }
 
 impl Arithmetic {
@@ -26,6 +31,7 @@ impl Arithmetic {
             Arithmetic::Bf16x3 => "bf16x3",
             Arithmetic::Bf16 => "bf16",
             Arithmetic::Int8 => "int8",
+            Arithmetic::Int4 => "int4",
         }
     }
 
@@ -34,10 +40,10 @@ impl Arithmetic {
         if self == Arithmetic::Bf16x3 { 2 } else { 1 }
     }
 
-    /// Words of 32 bits that a row of `k` values takes in coded form.
+    /// Words of 32 bits that a left-hand row of `k` values takes in coded form.
     pub(crate) fn words(self, k: usize) -> usize {
         match self {
-            Arithmetic::F32 => k,
+            Arithmetic::F32 | Arithmetic::Int4 => k,
             Arithmetic::Bf16 => k.div_ceil(32) * TILE_WORDS,
             Arithmetic::Bf16x3 => k.div_ceil(32) * 2 * TILE_WORDS,
             Arithmetic::Int8 => k.div_ceil(64) * TILE_WORDS,
@@ -62,9 +68,14 @@ pub(crate) const TILE_WORDS: usize = 16;
 pub(crate) fn encode(cpu: &Cpu, arithmetic: Arithmetic, values: &[f32], words: &mut [u32]) -> f32 {
     debug_assert_eq!(words.len(), arithmetic.words(values.len()));
     match arithmetic {
-        Arithmetic::F32 => {
+        Arithmetic::F32 | Arithmetic::Int4 => {
             words.copy_from_slice(bytemuck::cast_slice(values));
             1.0
+        }
+        #[cfg(target_arch = "x86_64")]
+        Arithmetic::Int8 if cpu.features().contains(Features::AVX512) => {
+            // SAFETY: the level has the instructions.
+            unsafe { x86::int8(values, words) }
         }
         Arithmetic::Int8 => cpu.arch().dispatch(EncodeInt8 { values, words }),
         #[cfg(target_arch = "x86_64")]
@@ -105,6 +116,26 @@ fn encode_parts(values: &[f32], words: &mut [u32], parts: usize) {
     }
 }
 
+/// Codes two rows together, as the right-hand side of a product along rows needs them: word `i` of `high` holds the `bf16` of value `i` of both,
+/// the first row's in its lower half, and `low` likewise their low parts, unless it is empty. A `second` that is shorter ends in zeros.
+pub(crate) fn encode_pair(cpu: &Cpu, first: &[f32], second: &[f32], high: &mut [f32], low: &mut [f32]) {
+    debug_assert!(second.len() <= first.len() && first.len() <= high.len());
+    #[cfg(target_arch = "x86_64")]
+    if cpu.features().contains(Features::AMX) {
+        // SAFETY: the level has the conversions.
+        unsafe { x86::pair(first, second, high, low) };
+        return;
+    }
+    let _ = cpu;
+    for (i, &value) in first.iter().enumerate() {
+        let ([a, rest_a], [b, rest_b]) = (encode_one(value), encode_one(second.get(i).copied().unwrap_or(0.0)));
+        high[i] = f32::from_bits(a | b << 16);
+        if let Some(low) = low.get_mut(i) {
+            *low = f32::from_bits(rest_a | rest_b << 16);
+        }
+    }
+}
+
 /// A value as two `bf16`, the high part and the low one, in the lower halves of words.
 #[inline(always)]
 pub(crate) fn encode_one(value: f32) -> [u32; 2] {
@@ -120,6 +151,9 @@ struct EncodeInt8<'a> {
 /// The largest magnitude that a value is coded as.
 const MOST: f32 = 127.0;
 
+/// Adding it leaves a number's nearest integer in the low bits.
+const ROUND: f32 = 12_582_912.0;
+
 impl pulp::WithSimd for EncodeInt8<'_> {
     type Output = f32;
 
@@ -132,8 +166,6 @@ impl pulp::WithSimd for EncodeInt8<'_> {
         let bytes: &mut [u8] = bytemuck::cast_slice_mut(self.words);
         let (coded, rest) = bytes.split_at_mut(self.values.len());
         for (byte, value) in coded.iter_mut().zip(self.values) {
-            /// Adding it leaves a number's nearest integer in the low bits.
-            const ROUND: f32 = 12_582_912.0;
             *byte = (value * factor + ROUND).to_bits() as u8;
         }
         rest.fill(0);
@@ -155,16 +187,9 @@ pub(super) mod reference {
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
-    use std::{
-        arch::x86_64::{
-            __m256i, __m512, __m512i, _mm512_castsi512_ps, _mm512_castsi512_si256, _mm512_cvtepu16_epi32,
-            _mm512_cvtne2ps_pbh, _mm512_extracti64x4_epi64, _mm512_loadu_ps, _mm512_maskz_loadu_ps, _mm512_slli_epi32,
-            _mm512_storeu_si512, _mm512_sub_ps,
-        },
-        mem::transmute,
-    };
+    use std::{arch::x86_64::*, mem::transmute};
 
-    use super::TILE_WORDS;
+    use super::{MOST, ROUND, TILE_WORDS};
 
     /// Two vectors of values, zeros behind the end.
     #[inline]
@@ -211,13 +236,84 @@ mod x86 {
         for (i, values) in values.chunks(2 * TILE_WORDS).enumerate() {
             let values = load(values);
             let high = round(values);
-            let rest = [
-                _mm512_sub_ps(values[0], widen(_mm512_castsi512_si256(high))),
-                _mm512_sub_ps(values[1], widen(_mm512_extracti64x4_epi64::<1>(high))),
-            ];
             store(words, 2 * i * TILE_WORDS, high);
-            store(words, (2 * i + 1) * TILE_WORDS, round(rest));
+            store(words, (2 * i + 1) * TILE_WORDS, round(rest(values, high)));
         }
+    }
+
+    /// What [`EncodeInt8`](super::EncodeInt8) does, in whole vectors.
+    #[target_feature(enable = "avx512f")]
+    pub(super) fn int8(values: &[f32], words: &mut [u32]) -> f32 {
+        let magnitude = _mm512_set1_epi32(0x7FFF_FFFF);
+        let mut largest = _mm512_setzero_si512();
+        for values in values.chunks(TILE_WORDS) {
+            let bits = _mm512_castps_si512(load_some(values));
+            largest = _mm512_max_epu32(largest, _mm512_and_si512(bits, magnitude));
+        }
+        let largest = f32::from_bits(_mm512_reduce_max_epu32(largest));
+        let factor = _mm512_set1_ps(if largest > 0.0 { MOST / largest } else { 0.0 });
+        let bytes: &mut [u8] = bytemuck::cast_slice_mut(words);
+        let (coded, rest) = bytes.split_at_mut(values.len());
+        for (bytes, values) in coded.chunks_mut(TILE_WORDS).zip(values.chunks(TILE_WORDS)) {
+            let numbers = _mm512_add_ps(_mm512_mul_ps(load_some(values), factor), _mm512_set1_ps(ROUND));
+            let codes = _mm512_cvtepi32_epi8(_mm512_castps_si512(numbers));
+            if let Ok(bytes) = <&mut [u8; TILE_WORDS]>::try_from(&mut *bytes) {
+                // SAFETY: there is room for 16 bytes.
+                unsafe { _mm_storeu_si128(bytes.as_mut_ptr().cast(), codes) };
+            } else {
+                let mut all = [0; TILE_WORDS];
+                // SAFETY: as above.
+                unsafe { _mm_storeu_si128(all.as_mut_ptr().cast(), codes) };
+                bytes.copy_from_slice(&all[..bytes.len()]);
+            }
+        }
+        rest.fill(0);
+        largest / MOST
+    }
+
+    /// What rounding has left.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bf16")]
+    fn rest(values: [__m512; 2], rounded: __m512i) -> [__m512; 2] {
+        [
+            _mm512_sub_ps(values[0], widen(_mm512_castsi512_si256(rounded))),
+            _mm512_sub_ps(values[1], widen(_mm512_extracti64x4_epi64::<1>(rounded))),
+        ]
+    }
+
+    #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
+    pub(super) fn pair(first: &[f32], second: &[f32], high: &mut [f32], low: &mut [f32]) {
+        // Places 0, 16, 1, 17, …: the halves of the rounded values by turns.
+        let numbers = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
+        let upper = _mm512_slli_epi32::<16>(_mm512_add_epi16(numbers, _mm512_set1_epi32(16)));
+        let turns = _mm512_add_epi16(numbers, upper);
+        for i in (0..first.len()).step_by(TILE_WORDS) {
+            let values = [load_some(&first[i..]), load_some(second.get(i..).unwrap_or_default())];
+            let rounded = round(values);
+            let count = (first.len() - i).min(TILE_WORDS);
+            store_some(&mut high[i..][..count], _mm512_permutexvar_epi16(turns, rounded));
+            if let Some(low) = low.get_mut(i..i + count) {
+                store_some(low, _mm512_permutexvar_epi16(turns, round(rest(values, rounded))));
+            }
+        }
+    }
+
+    /// A vector of values, zeros behind the end.
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    fn load_some(values: &[f32]) -> __m512 {
+        let mask = (1u32 << values.len().min(TILE_WORDS)) - 1;
+        // SAFETY: the mask leaves out what lies behind the end.
+        unsafe { _mm512_maskz_loadu_ps(mask as u16, values.as_ptr()) }
+    }
+
+    /// The first words of a vector, as many as there is room for.
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    fn store_some(words: &mut [f32], value: __m512i) {
+        let mask = (1u32 << words.len().min(TILE_WORDS)) - 1;
+        // SAFETY: as above.
+        unsafe { _mm512_mask_storeu_epi32(words.as_mut_ptr().cast(), mask as u16, value) };
     }
 
     /// `bf16` as `f32`.

@@ -85,10 +85,27 @@ pub(crate) struct CodedTile {
     pub prefetch_lines: usize,
 }
 
+/// One tile of a product of `f32` rows with weights in groups that share a scale. See [`int4`](super::int4) for the panel.
+#[derive(Clone, Copy)]
+pub(crate) struct GroupedTile {
+    /// Rows to compute, `1 ..= mr`.
+    pub rows: usize,
+    /// Length of the reduction, 1 or more.
+    pub k: usize,
+    /// First row of the left-hand side.
+    pub a: *const f32,
+    /// Values.
+    pub a_stride: usize,
+    /// The panel.
+    pub b: *const u32,
+    /// `mr` rows of `nr` values, written for `rows`.
+    pub c: *mut f32,
+}
+
 /// The function that computes a tile.
 ///
 /// # Safety
-/// The machine has what the kernel needs; `1 <= rows <= mr`; the addresses are valid for what [`Tile`] and [`CodedTile`] say. A function
+/// The machine has what the kernel needs; `1 <= rows <= mr`; the addresses are valid for what [`Tile`], [`CodedTile`] and [`GroupedTile`] say. A function
 /// for coded operands runs between `enter` and `leave`, on one thread.
 #[derive(Clone, Copy)]
 pub(crate) enum TileFn {
@@ -103,6 +120,12 @@ pub(crate) enum TileFn {
         leave: unsafe fn(),
         /// What the kernel wants added to each byte of a row, so that all are positive.
         offset: u8,
+    },
+    /// Reads `f32` rows where they lie, and panels of integers with their scales.
+    Grouped {
+        run: unsafe fn(&GroupedTile),
+        /// Columns in a vector of the instruction set.
+        lanes: usize,
     },
 }
 
@@ -144,7 +167,7 @@ impl MicroKernel {
     #[inline]
     pub(crate) unsafe fn run(&self, tile: &Tile) {
         debug_assert!((1..=self.mr).contains(&tile.rows));
-        let TileFn::InPlace(run) = self.tile else { unreachable!("{self:?} takes coded operands") };
+        let TileFn::InPlace(run) = self.tile else { unreachable!("{self:?} takes other operands") };
         // SAFETY: the caller's.
         unsafe { run(tile) }
     }

@@ -5,11 +5,12 @@
 //! multiply-adds from `k = 0` up, whatever tile it falls in, which is why neither the batch nor the split changes its bits.
 //!
 //! In other arithmetics than `f32` both sides are coded first: the weights when they are packed, the left-hand rows at the beginning of
-//! each product, each row for itself. See [`Arithmetic`].
+//! each product, each row for itself. See [`Arithmetic`]. Weights of four bits meet rows of `f32`: see [`int4`].
 
 mod arithmetic;
 mod coded;
 mod epilogue;
+pub mod int4;
 mod int8;
 mod microkernel;
 mod pack;
@@ -33,7 +34,7 @@ pub use microkernel::MicroKernel;
 pub use pack::{PackedRhs, RhsShape};
 pub use table::{MICROKERNELS, kernel_for, kernels_of};
 
-pub(crate) use arithmetic::{TILE_WORDS, encode, encode_one};
+pub(crate) use arithmetic::{TILE_WORDS, encode, encode_pair};
 pub(crate) use microkernel::{CodedTile, Prefetch, Tile, TileFn, split_rows};
 pub(crate) use table::ScratchTile;
 
@@ -67,8 +68,13 @@ pub fn gemm(
     expect_eq("rows of the output", out.rows(), lhs.rows())?;
     expect_eq("columns of the output", out.cols(), rhs.n())?;
     epilogue.validate(lhs.rows(), rhs.n())?;
-    if let TileFn::Coded { .. } = kernel.tile {
-        return coded::gemm(cpu, exec, lhs, rhs, epilogue, scratch, out);
+    match kernel.tile {
+        TileFn::InPlace(_) => {}
+        TileFn::Coded { .. } => return coded::gemm(cpu, exec, lhs, rhs, epilogue, scratch, out),
+        TileFn::Grouped { .. } => {
+            int4::gemm(cpu, exec, lhs, rhs, epilogue, out.shared());
+            return Ok(());
+        }
     }
 
     let grid = Grid::new(kernel, exec.workers(), lhs.rows(), rhs.k(), rhs.panels());

@@ -5,12 +5,14 @@ use std::sync::Arc;
 use super::{
     Arithmetic, MicroKernel,
     arithmetic::{TILE_WORDS, encode},
-    kernel_for,
+    int4, kernel_for,
+    microkernel::TileFn,
 };
 use crate::{Cpu, Exec, KernelError, MatMut, MatRef, slab::Slab, transpose::transpose, view::SharedMat};
 
 /// Weights in panels of `nr` output columns: panel after panel, in each the `k` rows of `nr` values, the last panel padded
-/// with zeros. In other arithmetics than `f32` the rows are of words of their code, and behind them may be one of the columns' scales.
+/// with zeros. In other arithmetics than `f32` the rows are of words of their code, and behind them may be one of the columns' scales;
+/// [`int4`] says how weights of four bits lie.
 ///
 /// A clone shares the panels.
 #[derive(Clone)]
@@ -161,6 +163,9 @@ fn check_level(kernel: &'static MicroKernel, cpu: &Cpu) -> Result<(), KernelErro
 
 /// Words of a panel for `k` inputs.
 fn panel_len(kernel: &MicroKernel, k: usize) -> usize {
+    if let TileFn::Grouped { .. } = kernel.tile {
+        return int4::panel_len(kernel.nr, k);
+    }
     (kernel.arithmetic.words(k) + kernel.arithmetic.trailing_rows()) * kernel.nr
 }
 
@@ -212,7 +217,11 @@ fn pack_each(
         // SAFETY: each item takes the one row that is its panel.
         let mut target = unsafe { targets[matrix].rows_mut(panel, 1) };
         let columns = panel * kernel.nr..n.min((panel + 1) * kernel.nr);
-        pack_panel(cpu, kernel, k, columns, &|row, out| fill(matrix, row, out), target.row_mut(0));
+        let fill = |row: usize, out: &mut [f32]| fill(matrix, row, out);
+        match kernel.tile {
+            TileFn::Grouped { lanes, .. } => int4::pack_panel((kernel.nr, lanes), k, columns, &fill, target.row_mut(0)),
+            _ => pack_panel(cpu, kernel, k, columns, &fill, target.row_mut(0)),
+        }
     });
     let slab = Arc::new(slab);
     let packed = matrices.iter().zip(&starts).map(|(&(kernel, RhsShape { k, n, .. }), &(start, _))| {

@@ -62,6 +62,8 @@ impl Case {
             Arithmetic::Bf16x3 => 3.0 * 2f64.powi(-18),
             Arithmetic::Bf16 => 2.0 * 2f64.powi(-9),
             Arithmetic::Int8 => 2.0 * 0.5 / 127.0,
+            // Weights alone, half a step of seven.
+            Arithmetic::Int4 => 0.5 / 7.0,
         };
         // Errors of random values seldom point the same way: their sum grows like the root of their number.
         1e-6 + f64::from(f32::EPSILON) * k * 0.5 + coding * (2.0 + 3.0 * k.sqrt()).min(k)
@@ -175,6 +177,39 @@ fn all_kernels_for_bytes_agree_bit_for_bit() {
     }
 }
 
+/// Weights that are on a grid of four bits: what is left are the roundings of `f32`, and all levels with fused multiply-adds agree.
+#[test]
+fn products_with_four_bits_are_those_of_the_decoded_weights() {
+    for (m, n, k) in [(1, 1, 1), (1, 300, 768), (2, 130, 33), (7, 129, 95), (5, 33, 65), (4, 8, 64)] {
+        let lhs = values(m * k, 1);
+        let scale =
+            |row: usize, i: usize| half::f16::from_f32(0.01 * (1 + (row + i / int4::GROUP) % 5) as f32).to_f32();
+        let weight: Vec<f32> = (0..n * k)
+            .map(|i| (((i * 2_654_435_761) >> 7) % 16) as f32 - 8.0)
+            .enumerate()
+            .map(|(i, code)| code * scale(i / k, i % k))
+            .collect();
+        let lhs = MatRef::new(&lhs, m, k, k).unwrap();
+        let weight = MatRef::new(&weight, n, k, k).unwrap();
+        let expected = reference::gemm(lhs, weight, &Epilogue::default());
+        let mut fused: Vec<Vec<f32>> = Vec::new();
+        for (cpu, kernel) in kernels().into_iter().filter(|(_, kernel)| kernel.arithmetic == Arithmetic::Int4) {
+            let fill = |i: usize, row: &mut [f32]| row.copy_from_slice(weight.row(i));
+            let rhs = PackedRhs::pack_for(kernel, &cpu, Exec::Serial, k, n, &fill).unwrap();
+            let mut out = vec![f32::NAN; m * n];
+            let target = MatMut::new(&mut out, m, n, n).unwrap();
+            gemm(&cpu, Exec::Serial, lhs, &rhs, &Epilogue::default(), &mut [], target).unwrap();
+            for (found, expected) in out.iter().zip(&expected) {
+                assert!((f64::from(*found) - expected).abs() <= 1e-6 * k as f64, "{kernel:?} {m}x{n}x{k}");
+            }
+            if cpu.level() != crate::Level::Scalar {
+                fused.push(out);
+            }
+        }
+        assert!(fused.windows(2).all(|pair| pair[0] == pair[1]), "{m}x{n}x{k}");
+    }
+}
+
 /// The largest bytes on both sides: where 16-bit sums of two products would saturate, and offsets would show.
 #[test]
 fn bytes_never_saturate() {
@@ -198,7 +233,7 @@ fn bytes_never_saturate() {
 
 #[test]
 fn codes_are_those_of_the_reference() {
-    use arithmetic::{encode, reference};
+    use arithmetic::{encode, encode_one, encode_pair, reference};
     let special = [0.0, -0.0, 1e-40, -1e-39, f32::MIN_POSITIVE, f32::MAX, f32::INFINITY, 1.0 + 1.0 / 256.0, 3.0];
     for cpu in Cpu::available() {
         for k in [0, 1, 2, 15, 16, 17, 31, 32, 33, 63, 64, 65, 200] {
@@ -217,6 +252,20 @@ fn codes_are_those_of_the_reference() {
             let mut words = vec![u32::MAX; Arithmetic::Bf16x3.words(k)];
             encode(&cpu, Arithmetic::Bf16x3, &row, &mut words);
             let codes: &[u16] = bytemuck::cast_slice(&words);
+            let (mut high, mut low) = (vec![0.0; k], vec![0.0; k]);
+            let second = &row[k.min(3)..];
+            encode_pair(&cpu, &row, second, &mut high, &mut low);
+            for (i, (high, low)) in high.iter().zip(&low).enumerate() {
+                let pair = [Some(&row[i]), second.get(i)].map(|value| encode_one(value.copied().unwrap_or(0.0)));
+                let both = |part: usize| pair[0][part] | pair[1][part] << 16;
+                // What is left of an infinity is no number, of which there are several.
+                let same = |found: f32, expected: u32| {
+                    found.to_bits() == expected
+                        || row[i].is_infinite()
+                        || second.get(i).is_some_and(|value| value.is_infinite())
+                };
+                assert!(same(*high, both(0)) && same(*low, both(1)), "{} {k} {i}", cpu.level());
+            }
             for (tile, (codes, row)) in codes.chunks(64).zip(row.chunks(32)).enumerate() {
                 for i in 0..32 {
                     let value = row.get(i).copied().unwrap_or(0.0);
@@ -229,6 +278,26 @@ fn codes_are_those_of_the_reference() {
                     assert!(same(codes[i], high) && same(codes[32 + i], low), "{} {k} {tile} {i}", cpu.level());
                 }
             }
+        }
+    }
+}
+
+/// Every level gives a row the same bytes and the same scale.
+#[test]
+fn bytes_of_a_row_are_the_same_on_every_level() {
+    for k in [0, 1, 2, 15, 16, 17, 63, 64, 65, 200] {
+        for bad in [None, Some(f32::NAN), Some(f32::INFINITY), Some(-1e-40)] {
+            let mut row = values(k, k as u32);
+            if let (Some(bad), Some(last)) = (bad, row.last_mut()) {
+                *last = bad;
+            }
+            let coded = Cpu::available().into_iter().map(|cpu| {
+                let mut words = vec![u32::MAX; Arithmetic::Int8.words(k)];
+                let scale = encode(&cpu, Arithmetic::Int8, &row, &mut words);
+                (scale.to_bits(), words)
+            });
+            let coded: Vec<_> = coded.collect();
+            assert!(coded.windows(2).all(|pair| pair[0] == pair[1]), "{k} {bad:?}");
         }
     }
 }

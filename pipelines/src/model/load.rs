@@ -6,7 +6,7 @@ use loquat_models::{Labels, Model, ModelError, Source, Task};
 use loquat_runtime::{
     Options, Precision, Session,
     graph::{Graph, GraphBuilder},
-    weights::Weights,
+    weights::{Quantization, Weights},
 };
 use loquat_tokenizer::Tokenizer;
 
@@ -24,10 +24,11 @@ use crate::Error;
 pub(crate) struct RunOptions {
     pub(crate) threads: Option<usize>,
     pub(crate) precision: Precision,
+    pub(crate) keep_high: Vec<String>,
 }
 
 impl RunOptions {
-    fn session(&self, outputs: Option<Vec<String>>) -> Result<Options, Error> {
+    pub(crate) fn session(&self, outputs: Option<Vec<String>>) -> Result<Options, Error> {
         let threads = match self.threads {
             None => None,
             Some(threads) => Some(NonZeroUsize::new(threads).ok_or_else(|| Error::Setting {
@@ -35,7 +36,8 @@ impl RunOptions {
                 problem: "0 threads can't do any work: give at least 1, or leave it out for one per core".into(),
             })?),
         };
-        Ok(Options { threads, precision: self.precision, outputs, ..Options::default() })
+        let keep_high = self.keep_high.clone();
+        Ok(Options { threads, precision: self.precision, keep_high, outputs, ..Options::default() })
     }
 }
 
@@ -64,10 +66,10 @@ pub(crate) struct LoadedTask {
 }
 
 /// A config and its weights, checked against each other.
-struct Checkpoint {
-    config: Source,
-    model: Box<dyn Model>,
-    weights: Weights,
+pub(crate) struct Checkpoint {
+    pub(crate) config: Source,
+    pub(crate) model: Box<dyn Model>,
+    pub(crate) weights: Weights,
 }
 
 pub(crate) fn sentence_model(files: &ModelFiles, modules: &Modules, run: &RunOptions) -> Result<SentenceModel, Error> {
@@ -86,6 +88,13 @@ fn sentence_session(files: &ModelFiles, modules: &Modules, run: &RunOptions) -> 
     let (graph, head) = checkpoint.sentence_graph(files, modules)?;
     let session = Session::new(graph, checkpoint.weights, &run.session(Some(head.outputs()))?)?;
     Ok((session, head, checkpoint.model.max_positions()))
+}
+
+/// A sentence embedding model that gives what every linear layer reads and makes as well.
+pub(crate) fn layers_session(files: &ModelFiles, modules: &Modules, options: &Options) -> Result<Session, Error> {
+    let checkpoint = Checkpoint::open(files, &modules.transformer)?.with_modules(files, modules)?;
+    let (graph, _) = checkpoint.sentence_graph(files, modules)?;
+    Ok(Session::new(graph.with_layer_outputs(), checkpoint.weights, options)?)
 }
 
 /// The encoder with the outputs of a task, or with `sentence_embedding` where that is asked for.
@@ -142,7 +151,7 @@ fn task_session(
 }
 
 impl Checkpoint {
-    fn open(files: &ModelFiles, folder: &str) -> Result<Self, Error> {
+    pub(crate) fn open(files: &ModelFiles, folder: &str) -> Result<Self, Error> {
         let path = join(folder, "config.json");
         let Some(bytes) = files.read(&path)? else {
             return Err(Error::Config {
@@ -154,7 +163,8 @@ impl Checkpoint {
             .map_err(|error| Error::Json { path: files.label(&path), source: Box::new(error) })?;
         let config = Source { file: files.label(&path), text };
         let model = loquat_models::parse_config(&config)?;
-        let weights = weights(files, folder)?;
+        let quantization = Quantization::from_config(&config.file, &config.text)?;
+        let weights = weights(files, folder)?.with_quantization(quantization);
         model.check_weights(&weights)?;
         Ok(Checkpoint { config, model, weights })
     }

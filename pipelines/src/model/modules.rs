@@ -20,6 +20,8 @@ pub(crate) struct Modules {
     /// Whether a prompt's tokens take part in pooling.
     pub(crate) pool_prompt: bool,
     pub(crate) steps: Vec<Step>,
+    /// Folders of the modules after the transformer, inside the model.
+    pub(crate) folders: Vec<String>,
 }
 
 /// What happens to the pooled vectors.
@@ -71,6 +73,7 @@ impl Modules {
             pooling: vec![PoolingMode::Mean],
             pool_prompt: true,
             steps: Vec::new(),
+            folders: Vec::new(),
         }
     }
 
@@ -86,6 +89,9 @@ impl Modules {
             let path = entry.path.clone();
             if !stays_inside(&path) {
                 return Err(invalid(format!("the path {path:?} of module {position} leaves the model's folder")));
+            }
+            if position > 0 && !path.is_empty() {
+                modules.folders.push(path.clone());
             }
             let class = entry.class.rsplit('.').next().unwrap_or_default();
             let known = entry.class.starts_with("sentence_transformers.");

@@ -88,6 +88,12 @@ impl SentenceEmbeddingsBuilder {
         self
     }
 
+    /// Weights whose products are computed in `bf16` where others are in int8.
+    pub(crate) fn keep_high(mut self, weights: Vec<String>) -> Self {
+        self.run.keep_high = weights;
+        self
+    }
+
     /// The most tokens of a text that count, special tokens included. By default what the model's files say.
     pub fn max_length(mut self, tokens: usize) -> Self {
         self.max_length = Some(tokens);

@@ -45,7 +45,7 @@ impl Step {
                 Cost { flop: 4 * pairs * width, bytes }
             }
             StepKind::Embed { tables, .. } => {
-                let gathered: usize = tables.iter().map(|table| table.source.storage.size() * self.out.width).sum();
+                let gathered: usize = tables.iter().map(|table| table.source.storage.row_bytes(self.out.width)).sum();
                 Cost { flop: 0, bytes: values + batch.tokens() as u64 * gathered as u64 }
             }
             StepKind::LayerNorm(_)

@@ -1,6 +1,6 @@
 //! Parameters on their way from the weights into the form that kernels read.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use loquat_kernels::{Arithmetic, Cpu, Exec, KernelError, PackedRhs, RhsShape};
 
@@ -23,7 +23,20 @@ impl<'a> Params<'a> {
     /// Finds every parameter. Also gives the names of the tensors that the graph has no use for.
     pub(super) fn find(graph: &Graph, weights: &'a Weights) -> Result<(Params<'a>, Vec<String>), WeightsError> {
         let mut resolver = Resolver::new(weights, graph);
-        let resolved: Vec<Option<Resolved>> = graph.params().iter().map(|param| resolver.resolve(param)).collect();
+        let tables: HashSet<ParamId> = graph
+            .nodes()
+            .iter()
+            .flat_map(|node| match &node.op {
+                Op::Embedding { lookups, .. } => lookups.as_slice(),
+                _ => &[],
+            })
+            .map(|lookup| lookup.table)
+            .collect();
+        let resolve = |(index, param)| match tables.contains(&ParamId(index)) {
+            true => resolver.resolve_table(param),
+            false => resolver.resolve(param),
+        };
+        let resolved: Vec<Option<Resolved>> = graph.params().iter().enumerate().map(resolve).collect();
         let unused = resolver.finish()?;
         Ok((Params { weights, resolved: resolved.into_iter().flatten().collect() }, unused))
     }

@@ -20,7 +20,7 @@ use super::{
 use crate::{
     batch::BatchView,
     graph::{Index, MAX_TABLES, Rows, Select},
-    weights::{Source, Storage, Weights},
+    weights::{Scales, Source, Storage, Weights},
 };
 
 /// One kernel call, or a GEMM with the norm behind it.
@@ -198,31 +198,33 @@ fn embed(
     norm: Option<NormParams<'_>>,
     out: MatMut<'_>,
 ) -> Result<(), KernelError> {
-    let lookup = |table: &StepTable| {
-        let values = weights.at(&table.source.values);
-        let scales = table.source.scales.as_ref().map_or(&[][..], |scales| weights.at(scales));
-        Lookup {
-            table: match table.source.storage {
-                Storage::F32 => EmbeddingTable::F32(values),
-                Storage::F16 => EmbeddingTable::F16(values),
-                Storage::Bf16 => EmbeddingTable::Bf16(values),
-                Storage::I8 => EmbeddingTable::I8 { values, scales },
-            },
-            rows: table.source.rows,
-            indices: Indices::Rows(match table.index {
-                Index::TokenIds => batch.ids(),
-                Index::TypeIds => batch.type_ids(),
-                Index::Positions => batch.positions(),
-                Index::PositionsPastPadding(_) => past_padding,
-            }),
-        }
-    };
     let Some((first, rest)) = tables.split_first() else { return Ok(()) };
-    let mut lookups = [lookup(first); MAX_TABLES];
+    let mut lookups = [lookup(first, weights, batch, past_padding); MAX_TABLES];
     for (slot, table) in lookups[1..].iter_mut().zip(rest) {
-        *slot = lookup(table);
+        *slot = lookup(table, weights, batch, past_padding);
     }
     embedding::embed(cpu, exec, &lookups[..tables.len()], norm, out)
+}
+
+fn lookup<'a>(table: &'a StepTable, weights: &'a Weights, batch: BatchView<'a>, past_padding: &'a [u32]) -> Lookup<'a> {
+    let values = weights.at(&table.source.values);
+    let scales = table.source.scales.as_ref().map_or(&[][..], Scales::bytes);
+    Lookup {
+        table: match table.source.storage {
+            Storage::F32 => EmbeddingTable::F32(values),
+            Storage::F16 => EmbeddingTable::F16(values),
+            Storage::Bf16 => EmbeddingTable::Bf16(values),
+            // Packed tables were refused when the weights were found.
+            Storage::I8 | Storage::Packed4 | Storage::Packed8 => EmbeddingTable::I8 { values, scales },
+        },
+        rows: table.source.rows,
+        indices: Indices::Rows(match table.index {
+            Index::TokenIds => batch.ids(),
+            Index::TypeIds => batch.type_ids(),
+            Index::Positions => batch.positions(),
+            Index::PositionsPastPadding(_) => past_padding,
+        }),
+    }
 }
 
 /// Copies a value to where an in-place kernel works on it.

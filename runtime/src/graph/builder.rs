@@ -98,6 +98,7 @@ impl GraphBuilder {
             params: Vec::new(),
             nodes: Vec::new(),
             outputs: Vec::new(),
+            kept_high: Vec::new(),
         };
         GraphBuilder { graph, by_name: HashMap::new() }
     }

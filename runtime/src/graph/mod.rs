@@ -121,6 +121,8 @@ pub struct Graph {
     pub(crate) params: Vec<Param>,
     pub(crate) nodes: Vec<Node>,
     pub(crate) outputs: Vec<Output>,
+    /// Weights whose products aren't computed in bytes or less.
+    pub(crate) kept_high: Vec<String>,
 }
 
 impl Graph {
@@ -183,6 +185,29 @@ impl Graph {
         graph.remove_dead();
         graph.verify()?;
         Ok(graph)
+    }
+
+    /// The same graph with what every linear layer makes as an output as well, by the layer's name, and what it reads, by the name of the
+    /// first layer that does and `.input`; for whoever wants to see how far a precision strays, and where.
+    pub fn with_layer_outputs(&self) -> Graph {
+        let mut graph = self.clone();
+        let mut add = |node: NodeId, name: String| {
+            if !graph.outputs.iter().any(|output| output.node == node || output.name == name) {
+                graph.outputs.push(Output { name, node });
+            }
+        };
+        for (index, node) in self.nodes.iter().enumerate() {
+            if matches!(node.op, Op::Linear(_)) {
+                add(NodeId(index), node.name.clone());
+                node.inputs.first().into_iter().for_each(|&input| add(input, format!("{}.input", node.name)));
+            }
+        }
+        graph
+    }
+
+    /// Whether the products of a weight stay above 8 bits.
+    pub(crate) fn keeps_high(&self, weight: ParamId) -> bool {
+        self.param(weight).parts.iter().any(|part| self.kept_high.contains(&part.name))
     }
 
     /// How many nodes and outputs read each node.

@@ -25,6 +25,7 @@ impl Rewrite {
                 params: Vec::new(),
                 nodes: Vec::new(),
                 outputs: Vec::new(),
+                kept_high: Vec::new(),
             },
         );
         Rewrite { uses: old.uses(), map: Vec::with_capacity(old.nodes.len()), old, new }

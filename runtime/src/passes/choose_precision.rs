@@ -18,14 +18,22 @@ pub(super) fn run(graph: &mut Graph, precision: Precision) -> Report {
     if arithmetic == Arithmetic::F32 {
         return report;
     }
-    for node in graph.nodes_mut() {
+    let high: Vec<bool> = graph
+        .nodes()
+        .iter()
+        .map(|node| matches!(&node.op, Op::Linear(linear) if graph.keeps_high(linear.weight)))
+        .collect();
+    for (node, high) in graph.nodes_mut().iter_mut().zip(high) {
         let width = node.shape.width;
         match &mut node.op {
             Op::Linear(_) if width < LEAST_COLUMNS => {
                 report.refuse(&node.name, format!("{width} outputs are a head, which stays in f32"));
                 continue;
             }
+            Op::Linear(linear) if high && arithmetic == Arithmetic::Int8 => linear.arithmetic = Arithmetic::Bf16,
             Op::Linear(linear) => linear.arithmetic = arithmetic,
+            // No weights.
+            Op::Attention(_) if arithmetic == Arithmetic::Int4 => continue,
             // Probabilities don't have the even spread that bytes with one scale a row are good for.
             Op::Attention(attention) if arithmetic == Arithmetic::Int8 => attention.spec.arithmetic = Arithmetic::Bf16,
             Op::Attention(attention) => attention.spec.arithmetic = arithmetic,

@@ -75,6 +75,16 @@ pub enum WeightsError {
         /// The other.
         second: String,
     },
+    /// The weights are quantised in a way that isn't read.
+    #[error("{file}: the weights are quantised by {method}: {what}")]
+    Quantization {
+        /// The configuration that says so.
+        file: String,
+        /// The method.
+        method: String,
+        /// What isn't supported, and what to do.
+        what: String,
+    },
     /// Tensors that the model needs are missing or have another shape or type.
     #[error("{file} doesn't hold what the model needs: {}", ListOf(problems))]
     Mismatch {

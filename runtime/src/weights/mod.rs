@@ -9,17 +9,25 @@ mod error;
 mod header;
 #[allow(unsafe_code)]
 mod map;
+mod quantization;
 mod resolve;
+mod scales;
 mod sharded;
 mod torch;
+mod write;
 
 pub(crate) use convert::Storage;
+use convert::{RowScales, convert_row};
 pub use dtype::Dtype;
 pub use error::{TensorProblem, WeightsError};
-pub(crate) use resolve::{Resolved, Resolver, Source};
+pub use quantization::Quantization;
+pub(crate) use resolve::{Resolved, Resolver, Source, unquantized};
+pub(crate) use scales::Scales;
+pub use write::{NewTensor, write_safetensors};
 
 use std::{collections::BTreeMap, ops::Range, path::Path};
 
+use crate::graph::Graph;
 use map::Data;
 
 /// The tensors of a checkpoint.
@@ -42,6 +50,7 @@ use map::Data;
 pub struct Weights {
     files: Vec<File>,
     tensors: BTreeMap<String, Entry>,
+    quantization: Option<Quantization>,
 }
 
 #[derive(Debug)]
@@ -69,6 +78,16 @@ pub struct TensorView<'a> {
     pub shape: &'a [usize],
     /// Its values, little-endian, row-major, at any alignment.
     pub bytes: &'a [u8],
+}
+
+impl TensorView<'_> {
+    /// Its values as they are, `None` if they aren't of `F32`, `F16` or `BF16`.
+    pub fn to_f32(&self) -> Option<Vec<f32>> {
+        let storage = Storage::of(self.dtype).filter(|storage| !storage.is_quantized())?;
+        let mut values = vec![0.0; self.shape.iter().product()];
+        convert_row(storage, self.bytes, RowScales::NONE, &mut values);
+        Some(values)
+    }
 }
 
 /// Where a tensor lies, so that it is found again without its name.
@@ -131,7 +150,7 @@ impl Weights {
             let tensors = header::parse(&name, bytes)?.into_iter();
             tensors.map(|tensor| (tensor.name, entry(tensor.dtype, tensor.shape, tensor.range))).collect()
         };
-        Ok(Weights { tensors, files: vec![File { name, data }] })
+        Ok(Weights { tensors, files: vec![File { name, data }], quantization: None })
     }
 
     /// Adds the tensors of `other`, each with `prefix` put before its name: the module of a model that is stored in files of its own.
@@ -156,10 +175,25 @@ impl Weights {
         Ok(self)
     }
 
+    /// The same weights, together with what their configuration says of how they are quantised.
+    pub fn with_quantization(self, quantization: Option<Quantization>) -> Weights {
+        Weights { quantization, ..self }
+    }
+
+    /// How they are quantised, if a configuration said so.
+    pub fn quantization(&self) -> Option<&Quantization> {
+        self.quantization.as_ref()
+    }
+
     /// A tensor by its full name.
     pub fn get(&self, name: &str) -> Option<TensorView<'_>> {
         let (name, entry) = self.tensors.get_key_value(name)?;
         Some(self.view(name, entry))
+    }
+
+    /// The tensors that a graph's parameters are read from, each with the graph's name for it; those that aren't there are left out.
+    pub fn parameters<'a>(&'a self, graph: &'a Graph) -> Vec<(&'a str, TensorView<'a>)> {
+        Resolver::new(self, graph).tensors(graph)
     }
 
     /// All tensors, by name.

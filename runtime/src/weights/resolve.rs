@@ -3,10 +3,12 @@
 use std::collections::BTreeSet;
 
 use super::{
-    Location, TensorProblem, TensorView, Weights, WeightsError,
-    convert::{Storage, convert_row},
+    Dtype, Location, Quantization, TensorProblem, TensorView, Weights, WeightsError,
+    convert::{RowScales, Storage, convert_row},
+    quantization::Scheme,
+    scales::{Integers, Scales},
 };
-use crate::graph::{Graph, Param, Part};
+use crate::graph::{Graph, Op, Param, Part};
 
 /// The parameters of a graph, found in the weights, with shapes and types checked.
 ///
@@ -33,14 +35,17 @@ pub(crate) struct Source {
     pub(crate) storage: Storage,
     pub(crate) rows: usize,
     pub(crate) values: Location,
-    /// One `f32` for each row, for int8.
-    pub(crate) scales: Option<Location>,
+    /// What integers are multiplied with.
+    pub(crate) scales: Option<Scales>,
 }
 
 impl<'a> Resolver<'a> {
     pub(crate) fn new(weights: &'a Weights, graph: &Graph) -> Resolver<'a> {
         let names = || graph.params().iter().flat_map(|param| &param.parts).map(|part| part.name.as_str());
-        let found = |prefix: &str| names().filter(|name| find(weights, prefix, name).is_some()).count();
+        let stored = |prefix: &str, name: &str| {
+            find(weights, prefix, name).is_some() || find(weights, prefix, &packed_name(name)).is_some()
+        };
+        let found = |prefix: &str| names().filter(|name| stored(prefix, name)).count();
         let mut best = (found(""), "");
         for prefix in graph.prefixes() {
             let count = found(prefix);
@@ -49,6 +54,25 @@ impl<'a> Resolver<'a> {
             }
         }
         Resolver { weights, prefix: best.1.to_owned(), problems: Vec::new(), used: BTreeSet::new() }
+    }
+
+    /// The tensors that are there by the names that the graph has for them.
+    pub(crate) fn tensors<'g>(&self, graph: &'g Graph) -> Vec<(&'g str, TensorView<'a>)> {
+        let parts = graph.params().iter().flat_map(|param| &param.parts);
+        parts.filter_map(|part| Some((part.name.as_str(), find(self.weights, &self.prefix, &part.name)?))).collect()
+    }
+
+    /// A table's tensor, or `None` and a problem noted. Rows of a table are looked up where they lie, so not every form will do.
+    pub(crate) fn resolve_table(&mut self, param: &Param) -> Option<Resolved> {
+        let resolved = self.resolve(param)?;
+        for (source, part) in resolved.sources.iter().zip(&param.parts) {
+            let by_row = source.scales.as_ref().is_none_or(Scales::are_per_row);
+            if !by_row || !matches!(source.storage, Storage::F32 | Storage::F16 | Storage::Bf16 | Storage::I8) {
+                let what = "expected a table of F32, F16, BF16, or I8 with a scale for each row";
+                return self.problem(&part.name, format!("{what}, found packed values or groups"));
+            }
+        }
+        Some(resolved)
     }
 
     /// A parameter's tensors, or `None` and a problem noted.
@@ -73,57 +97,173 @@ impl<'a> Resolver<'a> {
     }
 
     fn source(&mut self, part: &Part, width: Option<usize>) -> Option<Source> {
+        if let Some(tensor) = find(self.weights, &self.prefix, &part.name) {
+            return self.plain(part, width, &tensor);
+        }
+        if let (Some(width), Some(tensor)) = (width, find(self.weights, &self.prefix, &packed_name(&part.name))) {
+            return self.packed(part, width, &tensor);
+        }
         let expected: Vec<usize> = std::iter::once(part.of).chain(width).collect();
-        let Some(tensor) = find(self.weights, &self.prefix, &part.name) else {
-            return self.problem(&part.name, format!("expected one of shape {expected:?}, found none"));
-        };
+        let hint = self.foreign_layout(&part.name);
+        self.problem(&part.name, format!("expected one of shape {expected:?}, found none{hint}"))
+    }
+
+    /// A tensor of values, or of bytes with scales beside it.
+    fn plain(&mut self, part: &Part, width: Option<usize>, tensor: &TensorView<'_>) -> Option<Source> {
         let name = tensor.name.to_owned();
-        if tensor.shape != expected {
+        let expected: Vec<usize> = std::iter::once(part.of).chain(width).collect();
+        let storage = Storage::of(tensor.dtype);
+        if tensor.shape != expected && storage.is_some() {
             return self.problem(&name, format!("expected shape {expected:?}, found {:?}", tensor.shape));
         }
-        let Some(storage) = Storage::of(tensor.dtype) else {
-            let what = format!("expected dtype F32, F16, BF16 or I8, found {}", tensor.dtype);
+        let Some(storage) = storage else {
+            let hint = self.foreign_layout(&part.name);
+            let what = format!("expected dtype F32, F16, BF16 or I8, found {}{hint}", tensor.dtype);
             return self.problem(&name, what);
         };
-        if width.is_none() && storage == Storage::I8 {
-            return self.problem(&name, "expected a vector of F32, F16 or BF16, found I8".to_owned());
-        }
-        let scales = match storage {
-            Storage::I8 => Some(self.scales(&name, part.of)?.rows(part, size_of::<f32>())),
+        let scales = match (storage, width) {
+            (Storage::I8, Some(width)) => Some(self.scales_of_bytes(&name, part.of, width)?),
+            (Storage::I8, None) => {
+                return self.problem(&name, "expected a vector of F32, F16 or BF16, found I8".to_owned());
+            }
             _ => None,
         };
-        let values = self.weights.locate(&name)?.rows(part, width.unwrap_or(1) * storage.size());
-        self.used.insert(name);
+        self.used.insert(name.clone());
+        self.rows(part, width, storage, &name, scales)
+    }
+
+    /// The rows of a part. The builder has checked that they are there, and the tensor's shape is the part's.
+    fn rows(
+        &self,
+        part: &Part,
+        width: Option<usize>,
+        storage: Storage,
+        name: &str,
+        scales: Option<Scales>,
+    ) -> Option<Source> {
+        let values = self.weights.locate(name)?;
+        let row_bytes = storage.row_bytes(width.unwrap_or(1));
+        let start = values.range.start + part.first * row_bytes;
+        let values = Location { range: start..start + part.rows * row_bytes, ..values };
+        let scales = scales.map(|scales| scales.rows(part.first, part.rows));
         Some(Source { storage, rows: part.rows, values, scales })
     }
 
-    /// The scales of an int8 tensor: `X.weight_scale` beside `X.weight`, one a row.
-    fn scales(&mut self, name: &str, rows: usize) -> Option<Location> {
+    /// The scales of `X.weight` of I8: `X.weight_scale` (compressed-tensors), or `X.SCB` (bitsandbytes).
+    fn scales_of_bytes(&mut self, name: &str, rows: usize, width: usize) -> Option<Scales> {
+        let scale_name = format!("{name}_scale");
+        let module = name.strip_suffix("weight").unwrap_or(name);
+        let peaks_name = format!("{module}SCB");
+        let weights = self.weights;
+        if let (None, Some(peaks)) = (weights.get(&scale_name), weights.get(&peaks_name)) {
+            self.used.insert(format!("{module}weight_format"));
+            let integers = Integers { rows, width, schemes: &[] };
+            let read = Scales::read_peaks(&peaks, integers);
+            return self.used_scales(peaks_name, read);
+        }
+        self.scales(name, rows, width, weights.quantization().map_or(&[], Quantization::schemes))
+    }
+
+    /// `X.weight_packed` with `X.weight_shape` and `X.weight_scale`, as compressed-tensors packs integers of few bits.
+    fn packed(&mut self, part: &Part, width: usize, tensor: &TensorView<'_>) -> Option<Source> {
+        let weights = self.weights;
+        let packed = tensor.name.to_owned();
+        let name = packed.strip_suffix("_packed").unwrap_or(&packed).to_owned();
+        let shape_name = format!("{name}_shape");
+        let expected = [part.of, width].map(|dim| (dim as u64).to_le_bytes()).concat();
+        match weights.get(&shape_name) {
+            Some(shape) if shape.dtype == Dtype::I64 && shape.bytes == expected => self.used.insert(shape_name),
+            Some(shape) if shape.dtype == Dtype::I64 => {
+                let found: Vec<i64> =
+                    shape.bytes.as_chunks::<8>().0.iter().take(4).map(|bytes| i64::from_le_bytes(*bytes)).collect();
+                return self.problem(&shape_name, format!("expected {:?}, found {found:?}", [part.of, width]));
+            }
+            Some(shape) => {
+                return self.problem(&shape_name, format!("expected two numbers of I64, found {}", shape.dtype));
+            }
+            None => return self.problem(&shape_name, format!("expected the shape of {name}, found none")),
+        };
+        let schemes = weights.quantization().map_or(&[][..], Quantization::schemes);
+        let allowed = |bits: usize| schemes.is_empty() || schemes.iter().any(|scheme| scheme.bits == bits);
+        let words = |bits: usize| (width * bits).div_ceil(32);
+        let forms = [(4, Storage::Packed4), (8, Storage::Packed8)];
+        let fits = |bits: usize| allowed(bits) && tensor.shape == [part.of, words(bits)];
+        let form = forms.into_iter().find(|&(bits, _)| tensor.dtype == Dtype::I32 && fits(bits));
+        let Some((bits, storage)) = form else {
+            let expected = forms.iter().filter(|(bits, _)| allowed(*bits));
+            let expected: Vec<String> =
+                expected.map(|&(bits, _)| format!("[{}, {}] for {bits} bits", part.of, words(bits))).collect();
+            let (expected, found) = (expected.join(" or "), tensor.shape);
+            return self
+                .problem(&packed, format!("expected I32 of shape {expected}, found {} {found:?}", tensor.dtype));
+        };
+        let schemes: Vec<Scheme> = schemes.iter().filter(|scheme| scheme.bits == bits).copied().collect();
+        let scales = self.scales(&name, part.of, width, &schemes)?;
+        self.used.insert(packed.clone());
+        self.rows(part, Some(width), storage, &packed, Some(scales))
+    }
+
+    /// `X.weight_scale`, and nothing beside it that would make the values mean something else.
+    fn scales(&mut self, name: &str, rows: usize, width: usize, schemes: &[Scheme]) -> Option<Scales> {
+        for (suffix, what) in [("zero_point", "symmetric integers"), ("g_idx", "groups of neighbouring values")] {
+            let other = format!("{name}_{suffix}");
+            if self.weights.get(&other).is_some() {
+                return self.problem(&other, format!("expected {what} without it; take the original model"));
+            }
+        }
         let scale_name = format!("{name}_scale");
         let Some(tensor) = self.weights.get(&scale_name) else {
-            return self.problem(&scale_name, format!("expected the scales of {name}, which is I8, found none"));
+            return self.problem(&scale_name, format!("expected the scales of {name}, found none"));
         };
-        let shape_fits = matches!(tensor.shape, [len] | [len, 1] if *len == rows);
-        if !shape_fits || Storage::of(tensor.dtype) != Some(Storage::F32) {
-            let what = format!("expected [{rows}, 1] of F32, found {:?} of {}", tensor.shape, tensor.dtype);
-            return self.problem(&scale_name, what);
+        let read = Scales::read(&tensor, Integers { rows, width, schemes });
+        self.used_scales(scale_name, read)
+    }
+
+    fn used_scales(&mut self, name: String, read: Result<Scales, String>) -> Option<Scales> {
+        match read {
+            Ok(scales) => {
+                self.used.insert(name);
+                Some(scales)
+            }
+            Err(what) => self.problem(&name, what),
         }
-        let scales = tensor.bytes.as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes));
-        if let Some((row, scale)) = scales.enumerate().find(|(_, scale)| !scale.is_finite()) {
-            return self.problem(&scale_name, format!("expected finite scales, found {scale} for row {row}"));
+    }
+
+    /// Whose layout holds the parameter, if it is one of those that aren't read.
+    fn foreign_layout(&self, name: &str) -> String {
+        let module = name.strip_suffix("weight").unwrap_or(name);
+        let signs = [
+            (format!("{module}qweight"), "GPTQ or AWQ"),
+            (format!("{name}._data"), "quanto"),
+            (format!("{name}.absmax"), "the 4-bit codes of bitsandbytes"),
+            (format!("{name}_scale_inv"), "FP8"),
+            (format!("{name}_scale"), "compressed-tensors in a type that isn't read"),
+        ];
+        match signs.iter().find(|(sign, _)| find(self.weights, &self.prefix, sign).is_some()) {
+            Some((sign, method)) => format!(
+                "; {sign} is there, which looks like {method}: only symmetric int8 and int4 of compressed-tensors and int8 of bitsandbytes are read, so take the original model"
+            ),
+            None => String::new(),
         }
-        let location = self.weights.locate(&scale_name)?;
-        self.used.insert(scale_name);
-        Some(location)
     }
 }
 
-impl Location {
-    /// The rows of a part, of `row_bytes` each. The builder has checked that they are there, and the tensor's shape is the part's.
-    fn rows(self, part: &Part, row_bytes: usize) -> Location {
-        let start = self.range.start + part.first * row_bytes;
-        Location { range: start..start + part.rows * row_bytes, ..self }
-    }
+/// Where compressed-tensors puts integers of few bits.
+fn packed_name(name: &str) -> String {
+    format!("{name}_packed")
+}
+
+/// The weights of linear layers that quantised weights hold as they were: whoever made the file found them sensitive.
+pub(crate) fn unquantized(graph: &Graph, weights: &Weights) -> Vec<String> {
+    let is_float = |tensor: &TensorView<'_>| Storage::of(tensor.dtype).is_some_and(|storage| !storage.is_quantized());
+    let tensors = Resolver::new(weights, graph).tensors(graph);
+    let floats: BTreeSet<&str> = tensors.iter().filter(|(_, tensor)| is_float(tensor)).map(|(name, _)| *name).collect();
+    let linears = graph.nodes().iter().filter_map(|node| match &node.op {
+        Op::Linear(linear) => Some(graph.param(linear.weight)),
+        _ => None,
+    });
+    let names = linears.flat_map(|param| &param.parts).map(|part| part.name.clone());
+    names.filter(|name| floats.contains(name.as_str())).collect()
 }
 
 /// A tensor by its name with or without the prefix, or by the name that it had in files converted from TensorFlow.
@@ -152,16 +292,10 @@ impl Resolved {
     /// Converts row `row` of the parts put together.
     pub(crate) fn read_row(&self, weights: &Weights, row: usize, out: &mut [f32]) {
         let Some((source, row)) = self.part(row) else { return };
-        let row_bytes = self.width * source.storage.size();
+        let row_bytes = source.storage.row_bytes(self.width);
         let bytes = &weights.at(&source.values)[row * row_bytes..][..row_bytes];
-        let scale = match &source.scales {
-            Some(scales) => match weights.at(scales).as_chunks::<4>().0.get(row) {
-                Some(bytes) => f32::from_le_bytes(*bytes),
-                None => 1.0,
-            },
-            None => 1.0,
-        };
-        convert_row(source.storage, bytes, scale, out);
+        let scales = source.scales.as_ref().map_or(RowScales::NONE, |scales| scales.row(row));
+        convert_row(source.storage, bytes, scales, out);
     }
 
     /// The values of a vector.
@@ -170,7 +304,7 @@ impl Resolved {
         let mut rest = values.as_mut_slice();
         for source in &self.sources {
             let (part, after) = rest.split_at_mut(source.rows);
-            convert_row(source.storage, weights.at(&source.values), 1.0, part);
+            convert_row(source.storage, weights.at(&source.values), RowScales::NONE, part);
             rest = after;
         }
         values

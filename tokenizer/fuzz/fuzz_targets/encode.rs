@@ -17,7 +17,14 @@ static TOKENIZERS: LazyLock<Vec<Tokenizer>> = LazyLock::new(|| {
         include_bytes!("../seeds/tokenizer_json/unigram.json"),
         include_bytes!("../seeds/tokenizer_json/byte_fallback.json"),
     ];
-    files.into_iter().map(|file| Tokenizer::from_json("seed", file).expect("a seed that loads")).collect()
+    let models: [&[u8]; 3] = [
+        include_bytes!("../seeds/sentencepiece/unigram-map.model"),
+        include_bytes!("../seeds/sentencepiece/bpe-map.model"),
+        include_bytes!("../seeds/sentencepiece/bytes.model"),
+    ];
+    let files = files.into_iter().map(|file| Tokenizer::from_json("seed", file));
+    let models = models.into_iter().map(|file| Tokenizer::from_sentencepiece("seed", file));
+    files.chain(models).map(|loaded| loaded.expect("a seed that loads")).collect()
 });
 
 fn side(byte: u8) -> Side {
@@ -64,5 +71,5 @@ fuzz_target!(|bytes: &[u8]| {
     };
     // One of them each time: which one is a knob too.
     let tokenizer = &TOKENIZERS[usize::from(knobs[0] >> 3) % TOKENIZERS.len()];
-    checks::check(tokenizer, text, pair, &options(knobs));
+    checks::check(tokenizer, text, pair, &options(knobs), checks::turn(bytes));
 });

@@ -1,9 +1,10 @@
 //! Ids of byte-level BPE without detours: words are found 64 bytes at a time, looked up by their bytes as they are, and
 //! only a new one is merged, from its bytes, never rewritten in the byte alphabet.
 
+use super::chunks::Counted;
 use super::whole_words::WholeWords;
 use super::word_batch::{AT_ONCE, WordBatch};
-use super::word_cache::{Key, SHORT, VIEW, WordCache, hash};
+use super::word_cache::{Key, SHORT, WordCache};
 use super::{Pipeline, Token, Tokens};
 use crate::TokenizerError;
 use crate::added_vocabulary::Piece;
@@ -17,6 +18,9 @@ use crate::pre_tokenizers::{ByteLevel, PreTokenizer, Scanner};
 /// Bytes of text, and pieces of one, that an idle scratch may keep room for.
 const KEPT_TEXT: usize = 1 << 20;
 const KEPT_PIECES: usize = 1 << 14;
+
+/// Bytes to read a word from that begins in a window.
+const VIEW: usize = BYTES + 16;
 
 // The words of a window, each of whose bytes may be one.
 const _: () = assert!(BYTES <= AT_ONCE);
@@ -42,19 +46,21 @@ struct Scratch {
     /// Where the words of a stretch end, where that is asked for, and its ids.
     ends: Vec<u32>,
     ids: Vec<u32>,
+    counted: Counted,
 }
 
 impl Scratch {
     fn new() -> Box<Self> {
         Box::new(Scratch {
-            batch: WordBatch::new(),
-            cache: WordCache::new(),
+            batch: WordBatch::default(),
+            cache: WordCache::default(),
             bpe: BpeScratch::default(),
             normalized: Normalized::default(),
             prefixed: String::new(),
             pieces: Vec::new(),
             ends: Vec::new(),
             ids: Vec::new(),
+            counted: Counted::default(),
         })
     }
 
@@ -104,24 +110,43 @@ impl ByteLevelPath {
 
     /// Appends the ids of `text`.
     pub(super) fn ids(&self, pipeline: &Pipeline, text: &str, out: &mut Vec<u32>) -> Result<(), TokenizerError> {
+        self.pool.with(Scratch::new, |scratch| self.run(pipeline, text, scratch, out))
+    }
+
+    /// How many ids `text` has.
+    pub(super) fn count(&self, pipeline: &Pipeline, text: &str) -> Result<usize, TokenizerError> {
+        self.pool.with(Scratch::new, |scratch| {
+            let mut ids = Vec::new();
+            scratch.counted.begin();
+            let result = self.run(pipeline, text, scratch, &mut ids);
+            let count = scratch.counted.end(&ids);
+            result.map(|()| count)
+        })
+    }
+
+    fn run(
+        &self,
+        pipeline: &Pipeline,
+        text: &str,
+        scratch: &mut Scratch,
+        out: &mut Vec<u32>,
+    ) -> Result<(), TokenizerError> {
         let Model::Bpe(bpe) = &pipeline.model else {
             return Ok(());
         };
-        self.pool.with(Scratch::new, |scratch| {
-            let mut pieces = std::mem::take(&mut scratch.pieces);
-            pieces.clear();
-            pipeline.added.split_text(text, &mut pieces);
-            let result = pieces.iter().try_for_each(|&Piece { start, end, added }| match added {
-                Some(id) => {
-                    out.push(id);
-                    Ok(())
-                }
-                None => self.stretch(pipeline, bpe, &text[start..end], scratch, out),
-            });
-            scratch.pieces = pieces;
-            scratch.shrink();
-            result
-        })
+        let mut pieces = std::mem::take(&mut scratch.pieces);
+        pieces.clear();
+        pipeline.added.split_text(text, &mut pieces);
+        let result = pieces.iter().try_for_each(|&Piece { start, end, added }| match added {
+            Some(id) => {
+                out.push(id);
+                Ok(())
+            }
+            None => self.stretch(pipeline, bpe, &text[start..end], scratch, out),
+        });
+        scratch.pieces = pieces;
+        scratch.shrink();
+        result
     }
 
     /// A stretch of text between added tokens.
@@ -237,7 +262,7 @@ impl ByteLevelPath {
         let bytes = text.as_bytes();
         let mut at = 0;
         while let Some(view) = bytes.get(at..at + VIEW).and_then(|view| view.try_into().ok()) {
-            at += self.window(text, at, view, &mut scratch.batch);
+            at += self.window(text, at, view, scratch);
             if scratch.batch.is_full() {
                 self.look_up::<ENDS>(bpe, bytes, scratch, out);
             }
@@ -247,7 +272,7 @@ impl ByteLevelPath {
             let rest = &bytes[at..];
             let mut view = [b' '; VIEW];
             view[..rest.len()].copy_from_slice(rest);
-            at += self.window(text, at, &view, &mut scratch.batch);
+            at += self.window(text, at, &view, scratch);
             if scratch.batch.is_full() {
                 self.look_up::<ENDS>(bpe, bytes, scratch, out);
             }
@@ -257,53 +282,46 @@ impl ByteLevelPath {
 
     /// Adds the words that lie in `view` to the batch: the text from `at` on, where a word begins. Their bytes in all.
     #[inline]
-    fn window(&self, text: &str, at: usize, view: &[u8; VIEW], batch: &mut WordBatch) -> usize {
+    fn window(&self, text: &str, at: usize, view: &[u8; VIEW], scratch: &mut Scratch) -> usize {
+        let Scratch { batch, cache, .. } = scratch;
         let (window, _) = view.split_first_chunk().unwrap_or((&[b' '; BYTES], &[]));
         let mut ends = starts(self.scanner, window, text.len() - at);
         if ends == 0 {
             let end = self.scanner.end(text, at);
             let word = &text.as_bytes()[at..end];
-            batch.push(Key::of_word(word).unwrap_or(Key::NONE), at, end);
+            batch.push(Key::of_text(word).unwrap_or(Key::NONE), at, end, cache);
             return end - at;
         }
         let mut start = 0;
-        while ends != 0 {
+        let words = std::iter::from_fn(|| {
             let end = ends.trailing_zeros() as usize;
+            let word = (ends != 0).then(|| (key(view, start, end - start), at + start, at + end))?;
             ends &= ends - 1;
-            batch.push(Key::of(view, start, end - start), at + start, at + end);
             start = end;
-        }
+            Some(word)
+        });
+        batch.extend(words, cache);
         start
     }
 
     /// Appends the ids of the words of the batch.
     fn look_up<const ENDS: bool>(&self, bpe: &Bpe, bytes: &[u8], scratch: &mut Scratch, out: &mut Vec<u32>) {
-        let Scratch { batch, cache, bpe: merging, ends, .. } = scratch;
+        let Scratch { batch, cache, bpe: merging, ends, counted, .. } = scratch;
         if ENDS {
-            ends.extend(batch.ends());
+            ends.extend(batch.words().iter().map(|word| word.end));
         }
-        batch.look_up(cache, out, |key, place, cache, out| {
-            self.new_word(bpe, &bytes[place], key, cache, merging, out);
-        });
+        batch.look_up(cache, out, |place, cache, out| self.other_word(bpe, &bytes[place], cache, merging, out));
+        counted.take(out);
     }
 
-    /// A word that isn't among the short words kept.
+    /// A word that the batch has no ids of.
     #[inline(never)]
-    fn new_word(
-        &self,
-        bpe: &Bpe,
-        word: &[u8],
-        key: Key,
-        cache: &mut WordCache,
-        merging: &mut BpeScratch,
-        out: &mut Vec<u32>,
-    ) {
-        if word.len() > SHORT {
-            return self.long_word(bpe, word, cache, merging, out);
+    fn other_word(&self, bpe: &Bpe, word: &[u8], cache: &mut WordCache, merging: &mut BpeScratch, out: &mut Vec<u32>) {
+        if !cache.get(word, out) {
+            let before = out.len();
+            self.new_tokens(bpe, word, merging, out);
+            cache.keep(word, &out[before..]);
         }
-        let before = out.len();
-        self.new_tokens(bpe, word, merging, out);
-        cache.keep_short(key, &out[before..]);
     }
 
     /// A word that no cache has.
@@ -320,18 +338,14 @@ impl ByteLevelPath {
             self.whole.learn(written, out[before..] == [written.id]);
         }
     }
+}
 
-    /// A word that is too long for the short words.
-    fn long_word(&self, bpe: &Bpe, word: &[u8], cache: &mut WordCache, merging: &mut BpeScratch, out: &mut Vec<u32>) {
-        let hash = hash(word);
-        if let Some(ids) = cache.long(word, hash) {
-            out.extend_from_slice(ids);
-            return;
-        }
-        let before = out.len();
-        self.new_tokens(bpe, word, merging, out);
-        cache.keep_long(word, hash, &out[before..]);
-    }
+/// The key of the word `view[start..start + length]`, which begins in the window; that of no word where it is too long for one.
+#[inline]
+fn key(view: &[u8; VIEW], start: usize, length: usize) -> Key {
+    let eight = |at: usize| view.get(at..at + 8).and_then(|bytes| bytes.try_into().ok()).map_or(0, u64::from_le_bytes);
+    let key = Key::of([eight(start), eight(start + 8)], length);
+    if length > SHORT { Key::NONE } else { key }
 }
 
 impl std::fmt::Debug for Scratch {

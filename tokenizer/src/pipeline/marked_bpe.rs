@@ -5,9 +5,10 @@
 //! chunk into the next, and each can be merged by itself: [`MarkedBpePath::new`] makes sure of that.
 
 use super::Pipeline;
-use super::chunk_cache::ChunkCache;
-use super::chunks::{Batch, Chunk, Delimiters, Ids, Known};
+use super::chunks::{Counted, Delimiters, Ids};
 use super::cuts::Neighbours;
+use super::word_batch::WordBatch;
+use super::word_cache::WordCache;
 use crate::TokenizerError;
 use crate::added_vocabulary::{AddedVocabulary, Piece};
 use crate::models::{Model, ModelScratch};
@@ -38,16 +39,17 @@ pub(crate) struct MarkedBpePath {
     neighbours: Neighbours,
     /// Which characters of ASCII are never unknown, and merge with nothing where they become bytes.
     known: [bool; 256],
-    pool: Pool<Box<Scratch>>,
+    pool: Pool<Box<(WordBatch, Scratch)>>,
 }
 
 /// What a run works with, kept for the next.
 #[derive(Default)]
 struct Scratch {
-    cache: ChunkCache,
+    cache: WordCache,
     model: ModelScratch,
     word: String,
     pieces: Vec<Piece>,
+    counted: Counted,
 }
 
 /// What stands in the way of the short way: a mark that is in the text as such, or an error.
@@ -101,23 +103,7 @@ impl MarkedBpePath {
     /// Appends the ids of `text`.
     pub(super) fn ids(&self, pipeline: &Pipeline, text: &str, out: &mut Vec<u32>) -> Result<(), TokenizerError> {
         let begin = out.len();
-        let done = self.pool.with(Box::default, |scratch| {
-            let mut pieces = std::mem::take(&mut scratch.pieces);
-            pieces.clear();
-            pipeline.added.split_text(text, &mut pieces);
-            let done = pieces.iter().try_for_each(|&Piece { start, end, added }| {
-                let Some(id) = added else {
-                    let text = &text[start..end];
-                    let marks = self.marks_before(text, start == 0);
-                    return Stretch { path: self, pipeline, text, scratch, out }.run(marks);
-                };
-                out.push(id);
-                Ok(())
-            });
-            scratch.pieces = pieces;
-            scratch.model.shrink();
-            done
-        });
+        let done = self.pool.with(Box::default, |memory| self.run(pipeline, text, memory, out));
         if let Err(Detour) = done {
             out.truncate(begin);
             return match self.prefix {
@@ -126,6 +112,46 @@ impl MarkedBpePath {
             };
         }
         Ok(())
+    }
+
+    /// How many ids `text` has.
+    pub(super) fn count(&self, pipeline: &Pipeline, text: &str) -> Result<usize, TokenizerError> {
+        let mut ids = Vec::new();
+        let count = self.pool.with(Box::default, |memory: &mut Box<(WordBatch, Scratch)>| {
+            memory.1.counted.begin();
+            let done = self.run(pipeline, text, memory, &mut ids);
+            let count = memory.1.counted.end(&ids);
+            done.map(|()| count)
+        });
+        match (count, self.prefix) {
+            (Ok(count), _) => Ok(count),
+            (Err(Detour), Prefix::First) => pipeline.count_all::<Spans>(text),
+            (Err(Detour), _) => pipeline.count_all::<NoSpans>(text),
+        }
+    }
+
+    fn run(
+        &self,
+        pipeline: &Pipeline,
+        text: &str,
+        (batch, scratch): &mut (WordBatch, Scratch),
+        out: &mut Vec<u32>,
+    ) -> Result<(), Detour> {
+        let mut pieces = std::mem::take(&mut scratch.pieces);
+        pieces.clear();
+        pipeline.added.split_text(text, &mut pieces);
+        let done = pieces.iter().try_for_each(|&Piece { start, end, added }| {
+            let Some(id) = added else {
+                let text = &text[start..end];
+                let marks = self.marks_before(text, start == 0);
+                return Stretch { path: self, pipeline, text, scratch, out }.run(marks, batch);
+            };
+            out.push(id);
+            Ok(())
+        });
+        scratch.pieces = pieces;
+        scratch.model.shrink();
+        done
     }
 
     /// How many marks, 0 or 1, are put before a stretch, which isn't empty.
@@ -193,10 +219,10 @@ struct Stretch<'a> {
 
 impl Stretch<'_> {
     /// `marks` says how many are before the text.
-    fn run(&mut self, mut marks: usize) -> Result<(), Detour> {
+    fn run(&mut self, mut marks: usize, batch: &mut WordBatch) -> Result<(), Detour> {
+        // A detour may have left some.
+        batch.clear();
         let bytes = self.text.as_bytes();
-        let mut batch = Batch::default();
-        let mut known = Known::default();
         let mut at = 0;
         loop {
             let spaces = bytes[at..].iter().take_while(|&&byte| byte == b' ').count();
@@ -208,9 +234,10 @@ impl Stretch<'_> {
             }
             let start = at;
             if marks == 1 {
-                at = self.path.delimiters.take(bytes, start, &self.scratch.cache, &mut batch);
+                at = self.path.delimiters.take(bytes, start, &self.scratch.cache, batch);
                 if at > start {
-                    self.batch(batch.chunks(), &mut known)?;
+                    self.batch(batch)?;
+                    self.scratch.counted.take(self.out);
                     // The last chunk may end the text, with no space after it.
                     marks = usize::from(at <= bytes.len());
                     at = at.min(bytes.len());
@@ -230,16 +257,18 @@ impl Stretch<'_> {
     }
 
     /// Chunks with one space before each.
-    fn batch(&mut self, chunks: &[Chunk], known: &mut Known) -> Result<(), Detour> {
-        for chunk in chunks {
-            if chunk.ids.len() > 0 {
-                known.push(chunk.ids);
-                continue;
-            }
-            known.flush(self.out);
+    fn batch(&mut self, batch: &mut WordBatch) -> Result<(), Detour> {
+        batch.find(&mut self.scratch.cache);
+        let mut at = 0;
+        loop {
+            at = batch.take(at, &self.scratch.cache, self.out);
+            let Some(chunk) = batch.words().get(at) else {
+                break;
+            };
             self.chunk(chunk.start as usize, chunk.end as usize)?;
+            at += 1;
         }
-        known.flush(self.out);
+        batch.clear();
         Ok(())
     }
 

@@ -2,7 +2,6 @@
 
 mod bert;
 mod byte_level;
-mod chunk_cache;
 mod chunks;
 mod cuts;
 mod marked_bpe;
@@ -186,19 +185,20 @@ impl Pipeline {
     pub(crate) fn count(&self, text: &str) -> Result<usize, TokenizerError> {
         check_length(text)?;
         match &self.fast {
-            FastPath::None => {
-                let mut count = Count(0);
-                self.run::<NoSpans, _>(text, &mut count)?;
-                Ok(count.0)
-            }
+            FastPath::None => self.count_all::<NoSpans>(text),
             FastPath::Bert(path) => path.count(&self.added, text, |stretch, ids| self.stretch_ids(stretch, ids)),
-            // These have no way to count but by making the ids.
-            _ => {
-                let mut ids = Vec::new();
-                self.ids(text, &mut ids)?;
-                Ok(ids.len())
-            }
+            FastPath::ByteLevel(path) => path.count(self, text),
+            FastPath::MarkedBpe(path) => path.count(self, text),
+            FastPath::Unigram(path) => path.count(self, text),
+            FastPath::WithSpans => self.count_all::<Spans>(text),
         }
+    }
+
+    /// How many tokens `text` has, by way of every component.
+    fn count_all<A: Alignment>(&self, text: &str) -> Result<usize, TokenizerError> {
+        let mut count = Count(0);
+        self.run::<A, _>(text, &mut count)?;
+        Ok(count.0)
     }
 
     /// Appends the ids of a stretch without added tokens, by way of every component.

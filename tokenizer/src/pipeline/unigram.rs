@@ -7,9 +7,10 @@
 use unicode_segmentation::UnicodeSegmentation;
 
 use super::Pipeline;
-use super::chunk_cache::ChunkCache;
-use super::chunks::{Batch, Chunk, Delimiters, Ids, Known};
+use super::chunks::{Counted, Delimiters, Ids};
 use super::cuts::{Neighbours, Parts};
+use super::word_batch::WordBatch;
+use super::word_cache::WordCache;
 use crate::TokenizerError;
 use crate::added_vocabulary::{AddedVocabulary, Piece};
 use crate::models::{Model, Unigram, UnigramScratch};
@@ -63,17 +64,18 @@ pub(crate) struct UnigramPath {
     strips_end: bool,
     /// The ids of a space alone.
     space_ids: Vec<u32>,
-    pool: Pool<Box<Scratch>>,
+    pool: Pool<Box<(WordBatch, Scratch)>>,
 }
 
 /// What a run works with, kept for the next.
 #[derive(Default)]
 struct Scratch {
-    cache: ChunkCache,
+    cache: WordCache,
     unigram: UnigramScratch,
     normalized: [Normalized<NoSpans>; 2],
     word: String,
     pieces: Vec<Piece>,
+    counted: Counted,
 }
 
 /// What stands in the way of the short way: something that only the long way does right, or an error, of which the long way
@@ -253,33 +255,54 @@ impl UnigramPath {
 
     /// Appends the ids of `text`.
     pub(super) fn ids(&self, pipeline: &Pipeline, text: &str, out: &mut Vec<u32>) -> Result<(), TokenizerError> {
+        self.pool.with(Box::default, |memory| self.run(pipeline, text, memory, out))
+    }
+
+    /// How many ids `text` has.
+    pub(super) fn count(&self, pipeline: &Pipeline, text: &str) -> Result<usize, TokenizerError> {
+        self.pool.with(Box::default, |memory: &mut Box<(WordBatch, Scratch)>| {
+            let mut ids = Vec::new();
+            memory.1.counted.begin();
+            let result = self.run(pipeline, text, memory, &mut ids);
+            let count = memory.1.counted.end(&ids);
+            result.map(|()| count)
+        })
+    }
+
+    fn run(
+        &self,
+        pipeline: &Pipeline,
+        text: &str,
+        (batch, scratch): &mut (WordBatch, Scratch),
+        out: &mut Vec<u32>,
+    ) -> Result<(), TokenizerError> {
         let Model::Unigram(unigram) = &pipeline.model else {
             return Ok(());
         };
-        self.pool.with(Box::default, |scratch| {
-            let mut pieces = std::mem::take(&mut scratch.pieces);
-            pieces.clear();
-            pipeline.added.split_text(text, &mut pieces);
-            let result = pieces.iter().try_for_each(|&Piece { start, end, added }| {
-                if let Some(id) = added {
-                    out.push(id);
-                    return Ok(());
+        let mut pieces = std::mem::take(&mut scratch.pieces);
+        pieces.clear();
+        pipeline.added.split_text(text, &mut pieces);
+        let result = pieces.iter().try_for_each(|&Piece { start, end, added }| {
+            if let Some(id) = added {
+                out.push(id);
+                return Ok(());
+            }
+            scratch.counted.take(out);
+            let before = (out.len(), scratch.counted);
+            let text = &text[start..end];
+            let mut stretch = Stretch { path: self, pipeline, unigram, text, spaces: 0, scratch, out };
+            match stretch.run(batch) {
+                Ok(()) => Ok(()),
+                Err(Detour) => {
+                    out.truncate(before.0);
+                    scratch.counted = before.1;
+                    pipeline.stretch_ids(text, out)
                 }
-                let before = out.len();
-                let text = &text[start..end];
-                let mut stretch = Stretch { path: self, pipeline, unigram, text, spaces: 0, scratch, out };
-                match stretch.run() {
-                    Ok(()) => Ok(()),
-                    Err(Detour) => {
-                        out.truncate(before);
-                        pipeline.stretch_ids(text, out)
-                    }
-                }
-            });
-            scratch.pieces = pieces;
-            scratch.unigram.shrink();
-            result
-        })
+            }
+        });
+        scratch.pieces = pieces;
+        scratch.unigram.shrink();
+        result
     }
 }
 
@@ -296,12 +319,12 @@ struct Stretch<'a> {
 }
 
 impl Stretch<'_> {
-    fn run(&mut self) -> Result<(), Detour> {
+    fn run(&mut self, batch: &mut WordBatch) -> Result<(), Detour> {
+        // A detour may have left some.
+        batch.clear();
         let path = self.path;
         let bytes = self.text.as_bytes();
         let role = |at: usize| bytes.get(at).map(|&byte| path.roles[usize::from(byte)]);
-        let mut batch = Batch::default();
-        let mut known = Known::default();
         let mut at = 0;
         loop {
             while role(at) == Some(Role::Space) {
@@ -314,9 +337,10 @@ impl Stretch<'_> {
                 }
             }
             let start = at;
-            at = path.delimiters.take(bytes, start, &self.scratch.cache, &mut batch);
+            at = path.delimiters.take(bytes, start, &self.scratch.cache, batch);
             if at > start {
-                self.batch(batch.chunks(), &mut known)?;
+                self.batch(batch)?;
+                self.scratch.counted.take(self.out);
                 // The last chunk may end the text, with no space after it.
                 self.spaces -= at.saturating_sub(bytes.len());
                 at = at.min(bytes.len());
@@ -341,18 +365,23 @@ impl Stretch<'_> {
     }
 
     /// Chunks with a space after each.
-    fn batch(&mut self, chunks: &[Chunk], known: &mut Known) -> Result<(), Detour> {
-        for chunk in chunks {
-            if chunk.ids.len() > 0 && self.spaces <= 1 {
-                known.push(chunk.ids);
-                self.spaces = 1;
-                continue;
+    fn batch(&mut self, batch: &mut WordBatch) -> Result<(), Detour> {
+        batch.find(&mut self.scratch.cache);
+        let mut at = 0;
+        loop {
+            if self.spaces <= 1 {
+                let before = at;
+                at = batch.take(at, &self.scratch.cache, self.out);
+                self.spaces = if at > before { 1 } else { self.spaces };
             }
-            known.flush(self.out);
+            let Some(chunk) = batch.words().get(at) else {
+                break;
+            };
             self.chunk(chunk.start as usize, chunk.end as usize)?;
             self.spaces += 1;
+            at += 1;
         }
-        known.flush(self.out);
+        batch.clear();
         Ok(())
     }
 

@@ -1,33 +1,43 @@
-//! Words seen before, with their ids.
+//! Texts met before, with their ids: words, or what is between two spaces.
 //!
-//! Tables without chains: a short word has two places, a long one has one. They grow with the number of words, to 8 MiB for the
-//! short and 1 MiB for the long ones, and no further: then a new word takes the place of another. Ids that don't fit there
-//! take up to 4 MiB.
+//! Tables without chains. A short text is looked for in one of 4096 places that the processor keeps near by, where the most frequent
+//! ones soon are, then in two of up to half a million; a longer text has one place. They grow with the number of texts, to
+//! 16 MiB for the short and 1 MiB for the longer ones, and no further: then a new text takes the place of another. Ids that don't
+//! fit there take up to 4 MiB.
 
-/// Longest word of the table of short words; the byte after its last holds its length.
+/// Longest text of the table of short texts; the byte after its last holds its length.
 pub(super) const SHORT: usize = 15;
-/// Most ids of a word that are beside it.
-pub(super) const SHORT_IDS: usize = 3;
-/// Pairs of places for short words, at first and at most.
-const SHORT_BITS: std::ops::RangeInclusive<u32> = 8..=17;
+/// Most ids of a text that are beside it.
+pub(super) const SHORT_IDS: usize = 6;
+/// Bits of an id beside its text; three share 64.
+const ID_BITS: u32 = 21;
 
-/// Longest word that is kept.
+/// Places near by.
+const NEAR: usize = 1 << NEAR_BITS;
+const NEAR_BITS: u32 = 12;
+/// Pairs of places farther away, at first and at most.
+const FAR_BITS: std::ops::RangeInclusive<u32> = 8..=18;
+
+/// Longest text that is kept.
 const LONG: usize = 50;
 const LONG_BITS: std::ops::RangeInclusive<u32> = 5..=14;
 
-/// Ids that are not beside their words: at most so many, and so many of a word.
-const MORE: usize = 1 << 20;
-const MORE_OF_WORD: usize = 255;
+/// Ids that are not beside their texts: at most so many, and so many of a text.
+const APART: usize = 1 << 20;
+const APART_OF_TEXT: usize = 255;
 
-/// Bytes to read a [`Key`] from, wherever it begins among the first 64.
-pub(super) const VIEW: usize = 80;
-
-/// A short word: its bytes, zeros, and its length.
+/// A short text: its bytes, zeros, and its length.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Key(u64, u64);
 
-/// For each length of a short word, which of its bytes and those behind it to keep.
-pub(super) const KEPT: [(u64, u64); SHORT + 1] = {
+/// Marks the key of a text that is a part of a chunk, and not its first.
+const PART: u64 = 1 << 60;
+
+/// Above it, the number of ids. No key has any of these bits.
+const COUNT_SHIFT: u32 = 61;
+
+/// For each length of a short text, which of its bytes and those behind it to keep.
+const KEPT: [(u64, u64); SHORT + 1] = {
     let mut kept = [(0, 0); SHORT + 1];
     let mut length = 1;
     while length <= SHORT {
@@ -40,30 +50,31 @@ pub(super) const KEPT: [(u64, u64); SHORT + 1] = {
 };
 
 impl Key {
-    /// The word `view[start..start + length]`; `length` is at most [`SHORT`] and `start` less than 64.
+    /// That of no text.
+    pub(super) const NONE: Key = Key(0, (1 << COUNT_SHIFT) - 1);
+
+    /// The first `length` bytes of sixteen, at most [`SHORT`].
     #[inline]
-    pub(super) fn of(view: &[u8; VIEW], start: usize, length: usize) -> Self {
-        let (low, high) = KEPT[length & SHORT];
-        let eight =
-            |at: usize| view.get(at..at + 8).and_then(|bytes| bytes.try_into().ok()).map_or(0, u64::from_le_bytes);
-        Key(eight(start) & low, (eight(start + 8) & high) | ((length as u64) << 56))
+    pub(super) fn of([low, high]: [u64; 2], length: usize) -> Self {
+        let kept = KEPT[length & SHORT];
+        Key(low & kept.0, high & kept.1 | (length as u64) << 56)
     }
 
-    /// The whole of `word`, if it is short.
-    pub(super) fn of_word(word: &[u8]) -> Option<Self> {
-        let mut view = [0; VIEW];
-        view.get_mut(..word.len()).filter(|_| word.len() <= SHORT)?.copy_from_slice(word);
-        Some(Key::of(&view, 0, word.len()))
-    }
-
-    /// 0 for equal keys. Comparing them part by part would branch.
+    /// The whole of `text`, if it is short.
     #[inline]
-    fn difference(self, other: Key) -> u64 {
-        (self.0 ^ other.0) | (self.1 ^ other.1)
+    pub(super) fn of_text(text: &[u8]) -> Option<Self> {
+        let mut bytes = [0; 16];
+        bytes.get_mut(..text.len()).filter(|_| text.len() <= SHORT)?.copy_from_slice(text);
+        let [low, high] = *bytes.as_chunks().0 else {
+            return None;
+        };
+        Some(Key::of([low, high].map(u64::from_le_bytes), text.len()))
     }
 
-    /// Differs from that of every short word.
-    pub(super) const NONE: Key = Key(0, u64::MAX);
+    fn of_part(text: &[u8]) -> Option<Self> {
+        let Key(low, high) = Key::of_text(text)?;
+        Some(Key(low, high | PART))
+    }
 
     #[inline]
     fn hash(self) -> u64 {
@@ -71,35 +82,73 @@ impl Key {
     }
 }
 
-/// Two short words: a cache line.
-#[derive(Clone, Copy, Debug, Default)]
-#[repr(align(64))]
-struct Pair([Short; 2]);
-
-/// A short word and its ids; behind them, how many they are. Where they are more than there is room for, the first number is
-/// where they begin among those that are kept apart.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Short {
-    key: Key,
-    ids: [u32; SHORT_IDS + 1],
+/// A short text with its ids.
+#[derive(Clone, Copy, Default)]
+struct Short {
+    /// The second has the number of ids, too: 0 where they are apart.
+    key: [u64; 2],
+    /// The ids; of those that are apart, where they begin and how many they are.
+    ids: [u64; 2],
 }
 
 impl Short {
-    /// Whether this is the word, and its ids are beside it.
-    #[inline]
-    pub(super) fn is(&self, key: Key) -> bool {
-        self.key.difference(key) | u64::from(self.ids[SHORT_IDS] >> 2) == 0
+    /// `None` where there is no room for the ids.
+    fn new(key: Key, ids: &[u32]) -> Option<Self> {
+        if !(1..=SHORT_IDS).contains(&ids.len()) || ids.iter().any(|id| id >> ID_BITS != 0) {
+            return None;
+        }
+        let mut packed = [0; 2];
+        for (place, &id) in ids.iter().enumerate() {
+            packed[place / 3] |= u64::from(id) << (ID_BITS * (place as u32 % 3));
+        }
+        Some(Short { key: [key.0, key.1 | (ids.len() as u64) << COUNT_SHIFT], ids: packed })
     }
 
-    /// The ids and something behind them, so that their number makes no difference to copying them.
+    fn key(&self) -> Key {
+        Key(self.key[0], self.key[1] & Key::NONE.1)
+    }
+
+    fn is_free(&self) -> bool {
+        self.key == [0, 0]
+    }
+
+    /// Comparing the halves one after the other would branch.
     #[inline]
-    pub(super) fn ids(&self) -> (&[u32; SHORT_IDS + 1], usize) {
-        (&self.ids, self.ids[SHORT_IDS] as usize)
+    fn is(&self, key: Key) -> bool {
+        (self.key[0] ^ key.0) | (self.key[1] ^ key.1) << (u64::BITS - COUNT_SHIFT) == 0
     }
 }
 
-/// A longer word, and where its ids are: a cache line.
+/// The ids of a short text.
 #[derive(Clone, Copy, Debug)]
+pub(super) struct ShortIds {
+    packed: [u64; 2],
+    count: u64,
+}
+
+impl ShortIds {
+    /// 0 where they are not known, or apart.
+    #[inline]
+    pub(super) fn len(self) -> usize {
+        self.count as usize
+    }
+
+    /// The ids, and something after them.
+    #[inline]
+    pub(super) fn padded(self) -> [u32; SHORT_IDS] {
+        let id =
+            |place: usize| (self.packed[place / 3] >> (ID_BITS * (place as u32 % 3))) as u32 & ((1 << ID_BITS) - 1);
+        std::array::from_fn(id)
+    }
+}
+
+/// Two short texts: a cache line.
+#[derive(Clone, Copy, Default)]
+#[repr(align(64))]
+struct Pair([Short; 2]);
+
+/// A longer text, and where its ids are: a cache line.
+#[derive(Clone, Copy)]
 #[repr(align(64))]
 struct Long {
     hash: u64,
@@ -109,18 +158,41 @@ struct Long {
     bytes: [u8; LONG],
 }
 
-const NO_WORD: Long = Long { hash: 0, start: 0, count: 0, length: 0, bytes: [0; LONG] };
+const NO_TEXT: Long = Long { hash: 0, start: 0, count: 0, length: 0, bytes: [0; LONG] };
 
-/// The words that one run after another has met.
-#[derive(Debug)]
+/// Where a short text may be.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Place(u32);
+
+/// The texts that one run after another has met.
 pub(super) struct WordCache {
+    /// The places near by, then the others.
     short: Vec<Pair>,
-    /// How many places are taken.
-    short_count: usize,
+    /// How many of the others are taken.
+    far_count: usize,
     long: Vec<Long>,
     long_count: usize,
-    /// The ids that are not beside their words.
-    more: Vec<u32>,
+    /// The ids that are not beside their texts.
+    apart: Vec<u32>,
+    /// Chunks that were cut.
+    cut: u32,
+}
+
+/// Of chunks that were cut, and whose parts are known by themselves, one of so many is kept: enough for those that come
+/// again and again.
+const CUT_KEPT: u32 = 4;
+
+impl Default for WordCache {
+    fn default() -> Self {
+        WordCache {
+            short: vec![Pair::default(); NEAR / 2 + (1 << FAR_BITS.start())],
+            far_count: 0,
+            long: vec![NO_TEXT; 1 << LONG_BITS.start()],
+            long_count: 0,
+            apart: Vec::new(),
+            cut: 0,
+        }
+    }
 }
 
 /// Which of so many places, a power of two that is not 1, a hash says.
@@ -130,88 +202,159 @@ fn place(hash: u64, places: usize) -> usize {
 }
 
 impl WordCache {
-    pub(super) fn new() -> Self {
-        WordCache {
-            short: vec![Pair::default(); 1 << SHORT_BITS.start()],
-            short_count: 0,
-            long: vec![NO_WORD; 1 << LONG_BITS.start()],
-            long_count: 0,
-            more: Vec::new(),
+    #[inline]
+    fn short(&self, Place(place): Place) -> &Short {
+        let Pair(pair) = &self.short[place as usize / 2];
+        &pair[place as usize % 2]
+    }
+
+    /// The place near by of a short text, and whether it is there.
+    #[inline]
+    pub(super) fn near(&self, key: Key) -> (Place, bool) {
+        let place = Place(place(key.hash(), NEAR) as u32);
+        (place, self.short(place).is(key))
+    }
+
+    /// The place of a short text that isn't near by, whoever is there. No branch depends on what is in memory, so that many texts wait for
+    /// it together.
+    #[inline]
+    pub(super) fn far(&self, key: Key) -> Place {
+        let pair = NEAR / 2 + place(key.hash(), self.short.len() - NEAR / 2);
+        let Pair([_, second]) = &self.short[pair];
+        Place((2 * pair + usize::from(second.is(key))) as u32)
+    }
+
+    /// The ids of a short text, if they are in this place.
+    #[inline]
+    pub(super) fn at(&self, place: Place, key: Key) -> ShortIds {
+        let short = self.short(place);
+        let count = short.key[1] >> COUNT_SHIFT;
+        ShortIds { packed: short.ids, count: count & 0u64.wrapping_sub(u64::from(short.is(key))) }
+    }
+
+    /// Puts a short text near by, if it is known.
+    pub(super) fn bring_near(&mut self, key: Key) {
+        let (Place(near), far) = (self.near(key).0, *self.short(self.far(key)));
+        if far.is(key) {
+            self.short[near as usize / 2].0[near as usize % 2] = far;
         }
     }
 
-    /// The place of a short word, whoever is there. No branch depends on what is in memory, so that many words wait for it
-    /// together.
-    #[inline]
-    pub(super) fn short(&self, key: Key) -> &Short {
-        let Pair(pair) = &self.short[place(key.hash(), self.short.len())];
-        &pair[usize::from(pair[1].key.difference(key) == 0)]
-    }
-
-    /// The ids of a short word that are not beside it.
-    #[inline]
-    pub(super) fn more(&self, key: Key) -> Option<&[u32]> {
-        let Short { key: found, ids: [start, .., count] } = *self.short(key);
-        let (start, count) = (start as usize, count as usize);
-        if found == key && count > SHORT_IDS { self.more.get(start..start + count) } else { None }
-    }
-
-    /// Keeps a short word that is not there.
-    pub(super) fn keep_short(&mut self, key: Key, ids: &[u32]) {
-        if self.short_count > self.short.len() && self.short.len() < 1 << SHORT_BITS.end() {
-            let larger = vec![Pair::default(); 2 * self.short.len()];
-            self.short_count = 0;
-            for Pair(pair) in std::mem::replace(&mut self.short, larger) {
-                pair.into_iter().filter(|short| short.key != Key::default()).for_each(|short| self.put_short(short));
+    /// Appends the ids of a text, which isn't empty. False where they are not known.
+    pub(super) fn get(&self, text: &[u8], out: &mut Vec<u32>) -> bool {
+        match Key::of_text(text) {
+            Some(key) => self.get_short(key, out),
+            None => {
+                let ids = self.long(text, hash(text));
+                out.extend_from_slice(ids.unwrap_or_default());
+                ids.is_some()
             }
         }
-        let mut short = Short { key, ids: [0; SHORT_IDS + 1] };
-        match short.ids[..SHORT_IDS].get_mut(..ids.len()) {
-            Some(few) => few.copy_from_slice(ids),
-            None => short.ids[0] = self.keep_apart(ids),
-        }
-        short.ids[SHORT_IDS] = ids.len() as u32;
-        self.put_short(short);
     }
 
-    /// Keeps ids that don't fit beside a word. Where there is no room for more, all words are forgotten.
-    fn keep_apart(&mut self, ids: &[u32]) -> u32 {
-        if self.more.len() + ids.len() > MORE {
-            self.more.clear();
-            self.short.fill(Pair::default());
-            self.long.fill(NO_WORD);
-            (self.short_count, self.long_count) = (0, 0);
-        }
-        let start = self.more.len() as u32;
-        self.more.extend_from_slice(ids);
-        start
+    /// As [`get`](Self::get) for a part of a chunk that isn't its first.
+    pub(super) fn get_part(&self, text: &[u8], out: &mut Vec<u32>) -> bool {
+        Key::of_part(text).is_some_and(|key| self.get_short(key, out))
     }
 
-    fn put_short(&mut self, short: Short) {
-        let places = self.short.len();
-        let Pair([first, second]) = &mut self.short[place(short.key.hash(), places)];
-        // Words that came early come often: only the second place changes hands.
-        let place = if first.key == Key::default() { first } else { second };
-        self.short_count += usize::from(place.key == Key::default());
+    fn get_short(&self, key: Key, out: &mut Vec<u32>) -> bool {
+        let (near, is_near) = self.near(key);
+        let place = if is_near { near } else { self.far(key) };
+        let ids = self.at(place, key);
+        if ids.len() > 0 {
+            out.extend_from_slice(&ids.padded()[..ids.len()]);
+            return true;
+        }
+        let short = self.short(place);
+        let [start, count] = short.ids.map(|number| number as usize);
+        let ids = if short.is(key) { self.apart.get(start..start + count) } else { None };
+        out.extend_from_slice(ids.unwrap_or_default());
+        ids.is_some()
+    }
+
+    fn long(&self, text: &[u8], hash: u64) -> Option<&[u32]> {
+        let long = &self.long[place(hash, self.long.len())];
+        let is_it = long.hash == hash && long.bytes.get(..usize::from(long.length)) == Some(text);
+        let start = long.start as usize;
+        if is_it { self.apart.get(start..start + usize::from(long.count)) } else { None }
+    }
+
+    /// Keeps the ids of a text that is not there, if neither is too long.
+    pub(super) fn keep(&mut self, text: &[u8], ids: &[u32]) {
+        match Key::of_text(text) {
+            Some(key) => self.keep_short(key, ids),
+            None => self.keep_long(text, ids),
+        }
+    }
+
+    /// Keeps the ids of a part of a chunk that isn't its first, if neither is too long.
+    pub(super) fn keep_part(&mut self, text: &[u8], ids: &[u32]) {
+        if let Some(key) = Key::of_part(text) {
+            self.keep_short(key, ids);
+        }
+    }
+
+    /// Keeps the ids of a chunk whose parts are kept, now and then.
+    pub(super) fn keep_cut(&mut self, text: &[u8], ids: &[u32]) {
+        self.cut = self.cut.wrapping_add(1);
+        if self.cut.is_multiple_of(CUT_KEPT) {
+            self.keep(text, ids);
+        }
+    }
+
+    fn keep_short(&mut self, key: Key, ids: &[u32]) {
+        if ids.is_empty() || ids.len() > APART_OF_TEXT {
+            return;
+        }
+        let far = self.short.len() - NEAR / 2;
+        if self.far_count > far && far < 1 << FAR_BITS.end() {
+            let mut larger = vec![Pair::default(); NEAR / 2 + 2 * far];
+            larger[..NEAR / 2].copy_from_slice(&self.short[..NEAR / 2]);
+            self.far_count = 0;
+            for Pair(pair) in std::mem::replace(&mut self.short, larger).split_off(NEAR / 2) {
+                pair.into_iter().filter(|short| !short.is_free()).for_each(|short| self.put_far(short));
+            }
+        }
+        let short = Short::new(key, ids).unwrap_or_else(|| {
+            let start = self.keep_apart(ids);
+            Short { key: [key.0, key.1], ids: [start.into(), ids.len() as u64] }
+        });
+        let near = self.near(key).0.0 as usize;
+        let near = &mut self.short[near / 2].0[near % 2];
+        if near.is_free() {
+            *near = short;
+        }
+        self.put_far(short);
+    }
+
+    fn put_far(&mut self, short: Short) {
+        let pair = NEAR / 2 + place(short.key().hash(), self.short.len() - NEAR / 2);
+        let Pair([first, second]) = &mut self.short[pair];
+        // Texts that came early come often: only the second place changes hands.
+        let place = if first.is_free() { first } else { second };
+        self.far_count += usize::from(place.is_free());
         *place = short;
     }
 
-    /// The ids of a longer word, whose hash is `hash`.
-    #[inline]
-    pub(super) fn long(&self, word: &[u8], hash: u64) -> Option<&[u32]> {
-        let long = &self.long[place(hash, self.long.len())];
-        let is_it = long.hash == hash && long.bytes.get(..usize::from(long.length)) == Some(word);
-        let start = long.start as usize;
-        if is_it { self.more.get(start..start + usize::from(long.count)) } else { None }
+    /// Keeps ids that don't fit beside a text. Where there is no room for more, all texts are forgotten.
+    fn keep_apart(&mut self, ids: &[u32]) -> u32 {
+        if self.apart.len() + ids.len() > APART {
+            self.apart.clear();
+            self.short.fill(Pair::default());
+            self.long.fill(NO_TEXT);
+            (self.far_count, self.long_count) = (0, 0);
+        }
+        let start = self.apart.len() as u32;
+        self.apart.extend_from_slice(ids);
+        start
     }
 
-    /// Keeps a longer word, if it is not too long.
-    pub(super) fn keep_long(&mut self, word: &[u8], hash: u64, ids: &[u32]) {
-        if word.is_empty() || word.len() > LONG || ids.len() > MORE_OF_WORD {
+    fn keep_long(&mut self, text: &[u8], ids: &[u32]) {
+        if text.len() > LONG || ids.is_empty() || ids.len() > APART_OF_TEXT {
             return;
         }
         if 2 * self.long_count > self.long.len() && self.long.len() < 1 << LONG_BITS.end() {
-            let larger = vec![NO_WORD; 2 * self.long.len()];
+            let larger = vec![NO_TEXT; 2 * self.long.len()];
             self.long_count = 0;
             for long in std::mem::replace(&mut self.long, larger) {
                 if long.length > 0 {
@@ -220,8 +363,8 @@ impl WordCache {
             }
         }
         let start = self.keep_apart(ids);
-        let mut long = Long { hash, start, count: ids.len() as u8, length: word.len() as u8, ..NO_WORD };
-        long.bytes[..word.len()].copy_from_slice(word);
+        let mut long = Long { hash: hash(text), start, count: ids.len() as u8, length: text.len() as u8, ..NO_TEXT };
+        long.bytes[..text.len()].copy_from_slice(text);
         self.put_long(long);
     }
 
@@ -233,16 +376,13 @@ impl WordCache {
     }
 }
 
-/// A hash of any word, eight bytes at a time.
-#[inline]
-pub(super) fn hash(word: &[u8]) -> u64 {
-    let mut hash = word.len() as u64;
-    let mut eights = word.chunks_exact(8);
+/// A hash of any text, eight bytes at a time.
+fn hash(text: &[u8]) -> u64 {
+    let mut hash = text.len() as u64;
     let mut mix = |eight: u64| hash = (hash.rotate_left(25) ^ eight).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-    for eight in &mut eights {
-        mix(eight.try_into().map_or(0, u64::from_le_bytes));
-    }
-    mix(eights.remainder().iter().fold(0, |rest, &byte| rest << 8 | u64::from(byte)));
+    let (eights, rest) = text.as_chunks();
+    eights.iter().for_each(|&eight| mix(u64::from_le_bytes(eight)));
+    mix(rest.iter().fold(0, |number, &byte| number << 8 | u64::from(byte)));
     (hash ^ hash >> 32).wrapping_mul(0xC2B2_AE3D_27D4_EB4F)
 }
 
@@ -252,35 +392,54 @@ mod tests {
 
     #[test]
     fn what_is_kept_is_found_until_another_takes_its_place() {
-        let mut cache = WordCache::new();
-        let words: Vec<String> = (0..500_000).map(|n: u32| format!("{n}.").repeat(1 + n as usize % 9)).collect();
-        let ids_of = |n: usize| vec![n as u32; 1 + n % 7];
-        let find = |cache: &WordCache, word: &str| match Key::of_word(word.as_bytes()) {
-            Some(key) if cache.short(key).is(key) => {
-                let (ids, count) = cache.short(key).ids();
-                Some(ids[..count].to_vec())
-            }
-            Some(key) => cache.more(key).map(<[u32]>::to_vec),
-            None => cache.long(word.as_bytes(), hash(word.as_bytes())).map(<[u32]>::to_vec),
+        let mut cache = WordCache::default();
+        let texts: Vec<String> = (0..1_000_000).map(|n: u32| format!("{n}.").repeat(1 + n as usize % 9)).collect();
+        let ids_of = |n: usize| vec![if n.is_multiple_of(100) { u32::MAX } else { n as u32 }; 1 + n % 9];
+        let get = |cache: &WordCache, text: &str| {
+            let mut ids = Vec::new();
+            cache.get(text.as_bytes(), &mut ids).then_some(ids)
         };
-        for (n, word) in words.iter().enumerate() {
-            assert_eq!(find(&cache, word), None, "{word}");
-            let ids = ids_of(n);
-            match Key::of_word(word.as_bytes()) {
-                Some(key) => cache.keep_short(key, &ids),
-                None => cache.keep_long(word.as_bytes(), hash(word.as_bytes()), &ids),
+        let get_part = |cache: &WordCache, text: &str| {
+            let mut ids = Vec::new();
+            cache.get_part(text.as_bytes(), &mut ids).then_some(ids)
+        };
+        for (n, text) in texts.iter().enumerate() {
+            assert_eq!((get(&cache, text), get_part(&cache, text)), (None, None), "{text}");
+            cache.keep(text.as_bytes(), &ids_of(n));
+            assert_eq!(get(&cache, text), (text.len() <= LONG).then(|| ids_of(n)), "{text}");
+            assert_eq!(get_part(&cache, text), None, "{text}");
+            if n.is_multiple_of(4) {
+                cache.keep_part(text.as_bytes(), &ids_of(n + 1));
+                assert_eq!(get_part(&cache, text), (text.len() <= SHORT).then(|| ids_of(n + 1)), "{text}");
             }
-            assert_eq!(find(&cache, word), (word.len() <= LONG).then_some(ids), "{word}");
+            if let Some(key) = Key::of_text(text.as_bytes()) {
+                cache.bring_near(key);
+                let (near, is_near) = cache.near(key);
+                assert!(is_near || get(&cache, text).is_none(), "{text}");
+                let found = cache.at(near, key).len();
+                assert!(found == 0 || found == ids_of(n).len(), "{text}");
+            }
         }
         let mut found = 0;
-        for (n, word) in words.iter().enumerate() {
-            let ids = find(&cache, word);
+        for (n, text) in texts.iter().enumerate() {
+            let ids = get(&cache, text);
             found += usize::from(ids.is_some());
-            assert!(ids.is_none_or(|ids| ids == ids_of(n)), "{word}");
+            assert!(ids.is_none_or(|ids| ids == ids_of(n)), "{text}");
         }
         assert!(found > 20_000, "{found}");
-        assert!(cache.short.len() <= 1 << SHORT_BITS.end());
+        assert!(cache.short.len() <= NEAR / 2 + (1 << FAR_BITS.end()));
         assert!(cache.long.len() <= 1 << LONG_BITS.end());
-        assert!(cache.more.len() <= MORE);
+        assert!(cache.apart.len() <= APART);
+    }
+
+    #[test]
+    fn no_text_has_the_key_of_none() {
+        let mut cache = WordCache::default();
+        for text in ["\0", "\0\0\0\0\0\0\0\0", "\0\0\0\0\0\0\0\0\u{ff}\u{ff}", "fifteen letters", "a"] {
+            cache.keep(text.as_bytes(), &[1]);
+            cache.keep_part(text.as_bytes(), &[2]);
+            assert_eq!(cache.at(cache.near(Key::NONE).0, Key::NONE).len(), 0);
+            assert_eq!(cache.at(cache.far(Key::NONE), Key::NONE).len(), 0);
+        }
     }
 }

@@ -143,7 +143,9 @@ impl Letters {
     /// All `beginnings`; nothing where an id doesn't fit.
     fn new(pieces: &Pieces) -> Self {
         let mut letters = Letters(vec![0; 1 << (3 * LETTER_BITS)]);
-        for first in b'a'..=b'z' {
+        // Where no piece begins with a letter, there is nothing to find.
+        let begins_pieces = |&first: &u8| pieces.beginning(first.into()).key != 0;
+        for first in (b'a'..=b'z').filter(begins_pieces) {
             for second in std::iter::once(0).chain(b'a'..=b'z') {
                 for third in std::iter::once(0).chain(b'a'..=b'z').filter(|&third| third == 0 || second != 0) {
                     let key = u64::from_le_bytes([first, second, third, 0, 0, 0, 0, 0]);

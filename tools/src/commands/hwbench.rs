@@ -7,7 +7,7 @@ use std::{
 
 use clap::Args;
 use loquat_kernels::{
-    Arithmetic, Cpu, Epilogue, Exec, Level, MatMut, MatRef, PackedRhs, gemm,
+    Arithmetic, Cpu, Epilogue, Exec, Level, MatMut, MatRef, PackedRhs, RhsShape, gemm,
     gemm::{kernel_for, kernels_of, scratch_len},
     peak,
 };
@@ -23,7 +23,8 @@ One thread. First every unit's peak, measured and not looked up: independent ope
 since other load can only lower it. Then every microkernel at the shapes of MiniLM and BERT-base. Clocks change with the load, so
 the kernels of an arithmetic and the loop of their unit take turns; shares are medians over the turns. `*` marks the kernel that
 runs by default (LOQUAT_CPU forces a lower level), `vs *` is a kernel's rate over that one's.
-With --json, one object: {\"units\": [...], \"read_gbytes\": [...], \"gemm\": [...]}.
+Products of one row, whose weights come from memory, are measured in the bytes of weights that they read, against plain reading.
+With --json, one object: {\"units\": [...], \"read_gbytes\": [...], \"gemm\": [...], \"gemv\": [...]}.
 
 Examples:
   loquat hwbench
@@ -59,6 +60,7 @@ struct Report {
     units: Vec<UnitReport>,
     read_gbytes: Vec<ReadReport>,
     gemm: Vec<GemmReport>,
+    gemv: Vec<GemvReport>,
 }
 
 /// What a unit does in registers.
@@ -93,6 +95,21 @@ struct GemmReport {
     of_default: f64,
 }
 
+/// Products of one row with weights that no cache holds.
+#[derive(Serialize)]
+struct GemvReport {
+    kernel: &'static str,
+    arithmetic: &'static str,
+    k: usize,
+    n: usize,
+    /// Of weights, in the form they are packed in: the best.
+    gbytes_per_second: f64,
+    /// Over reading as many bytes and doing nothing else, in turns: the median.
+    share_of_read: f64,
+    /// The best.
+    gops: f64,
+}
+
 const ARITHMETICS: [Arithmetic; 4] = [Arithmetic::F32, Arithmetic::Bf16x3, Arithmetic::Bf16, Arithmetic::Int8];
 
 /// `[k, n]` of the products in MiniLM-L6 and BERT-base: attention output, merged QKV, and the two of the feed-forward part.
@@ -101,6 +118,12 @@ const WEIGHTS: [(usize, usize); 8] =
 
 /// Rows: a short query, and a full batch's shard.
 const ROWS: [usize; 2] = [16, 128];
+
+/// `[k, n]` of products of one row: BERT-base's, and those of larger decoders.
+const GEMV_WEIGHTS: [(usize, usize); 4] = [(768, 3072), (3072, 768), (2048, 2048), (4096, 4096)];
+
+/// Bytes of weights that a measurement of products of one row goes through before it comes back to the first.
+const GEMV_BYTES: usize = 64 << 20;
 
 /// A buffer that fits the first-level cache, the second, the third, and none.
 const READ_KIBIBYTES: [usize; 4] = [24, 1 << 10, 16 << 10, 256 << 10];
@@ -116,7 +139,7 @@ impl HwBench {
         }
         let budget = Duration::from_millis(self.milliseconds);
         let mut out = Output::stdout();
-        let mut report = Report { units: Vec::new(), read_gbytes: Vec::new(), gemm: Vec::new() };
+        let mut report = Report { units: Vec::new(), read_gbytes: Vec::new(), gemm: Vec::new(), gemv: Vec::new() };
         let text = !self.output.json;
         let chosen = |cpu: &Cpu| only.is_none_or(|level| cpu.level() == level);
         let levels = || Cpu::available().into_iter().filter(chosen);
@@ -154,6 +177,27 @@ impl HwBench {
                     }
                     report.gemm.extend(rows);
                 }
+            }
+        }
+        if text {
+            out.line(format_args!(
+                "  {:<30} {:>5} {:>5} {:>5} {:>8} {:>7} {:>8}",
+                "kernel", "m", "k", "n", "GB/s", "% read", "GOP/s"
+            ))?;
+        }
+        for arithmetic in [Arithmetic::F32, Arithmetic::Int8, Arithmetic::Int4] {
+            for (k, n) in GEMV_WEIGHTS {
+                let row = measure_one_row(&default, arithmetic, (k, n), budget)?;
+                if text {
+                    let GemvReport { kernel, gbytes_per_second, share_of_read, gops, .. } = &row;
+                    let share = 100.0 * share_of_read;
+                    out.line(format_args!(
+                        "* {kernel:<30} {:>5} {k:>5} {n:>5} {gbytes_per_second:>8.1} {share:>7.1} {gops:>8.1}",
+                        1
+                    ))?;
+                    out.flush()?;
+                }
+                report.gemv.push(row);
             }
         }
         if !text {
@@ -296,6 +340,53 @@ fn measure(
     };
     let reports = candidates.iter().zip(&shares).filter(|(candidate, _)| chosen(&candidate.cpu));
     Ok(reports.map(report).collect())
+}
+
+/// Measures products of one row, each with another of many matrices, in turns with reading as much memory.
+fn measure_one_row(
+    cpu: &Cpu,
+    arithmetic: Arithmetic,
+    (k, n): (usize, usize),
+    budget: Duration,
+) -> Result<GemvReport, Failure> {
+    let failed = |error: loquat_kernels::KernelError| Failure::from_error(&error);
+    let fill = |_: usize, column: usize, row: &mut [f32]| {
+        row.iter_mut().enumerate().for_each(|(i, value)| *value = ((column * 31 + i * 17) % 16) as f32 / 16.0 - 0.5);
+    };
+    let shape = RhsShape { arithmetic, k, n };
+    let pack = |count| PackedRhs::pack_all(cpu, Exec::Serial, &vec![shape; count], &fill).map_err(failed);
+    let bytes = pack(1)?[0].bytes();
+    let matrices = pack((GEMV_BYTES / bytes).max(1))?;
+    let mut scratch = vec![0.0; scratch_len(&matrices[0], 1, 1).map_err(failed)?];
+    let (lhs, mut out) = (vec![0.5f32; k], vec![0.0f32; n]);
+    let plain = vec![1.0f32; GEMV_BYTES / size_of::<f32>()];
+    let total = (bytes * matrices.len()) as f64;
+    let (mut best, mut shares) = (0.0f64, Vec::new());
+    let begin = Instant::now();
+    while shares.len() < 3 || begin.elapsed() < budget {
+        let reading = rate(|| {
+            black_box(peak::read(cpu, black_box(&plain)));
+            GEMV_BYTES as f64
+        });
+        let start = Instant::now();
+        for rhs in &matrices {
+            let (lhs, out) = (MatRef::new(&lhs, 1, k, k), MatMut::new(&mut out, 1, n, n));
+            let mut run = |lhs, out| gemm(cpu, Exec::Serial, lhs, rhs, &Epilogue::default(), &mut scratch, out);
+            lhs.and_then(|lhs| run(lhs, out?)).map_err(failed)?;
+        }
+        let own = total / start.elapsed().as_nanos().max(1) as f64;
+        best = best.max(own);
+        shares.push(own / reading);
+    }
+    Ok(GemvReport {
+        kernel: matrices[0].kernel_name(),
+        arithmetic: arithmetic.name(),
+        k,
+        n,
+        gbytes_per_second: best,
+        share_of_read: median(shares),
+        gops: best * 2.0 * (k * n) as f64 / bytes as f64,
+    })
 }
 
 fn median(mut values: Vec<f64>) -> f64 {

@@ -15,7 +15,7 @@ use crate::{
 const AFTER_HELP: &str = "\
 Shows config.json, every tensor with its type and shape, the graph as the model builds it and as each pass leaves it (with what
 the pass applied and what it refused), the memory plan, and the kernel of every step.
-With --json, one object: {\"config\", \"tensors\", \"graph\", \"passes\", \"memory\", \"steps\", \"unused_tensors\"}.
+With --json, one object: {\"config\", \"tensors\", \"quantization\", \"graph\", \"passes\", \"memory\", \"steps\", \"unused_tensors\"}.
 
 Examples:
   loquat inspect path/to/model
@@ -68,6 +68,9 @@ fn print(out: &mut Output, encoder: &Encoder) -> Result<(), Failure> {
     out.line("== config")?;
     out.line(encoder.config().trim_end())?;
     out.line(format_args!("\n== tensors: {} bytes", encoder.weights().bytes()))?;
+    if let Some(quantization) = encoder.weights().quantization() {
+        out.line(format_args!("quantised by {quantization}"))?;
+    }
     for tensor in encoder.weights().iter() {
         out.line(format_args!(
             "{:<5} {:<16} {}",
@@ -94,6 +97,7 @@ fn report(encoder: &Encoder) -> Result<Value, Failure> {
     Ok(json!({
         "config": config,
         "tensors": tensors,
+        "quantization": encoder.weights().quantization().map(ToString::to_string),
         "graph": inspection.stages().first().map(|stage| graph(&stage.graph)),
         "passes": passes(&inspection),
         "memory": {

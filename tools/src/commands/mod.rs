@@ -12,6 +12,7 @@ pub mod ner;
 pub mod pos;
 pub mod profile;
 pub mod qa;
+pub mod quantize;
 pub mod rerank;
 pub mod search;
 pub mod similarity;

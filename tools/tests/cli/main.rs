@@ -6,6 +6,7 @@ mod embed;
 mod forward;
 mod look_inside;
 mod pipelines;
+mod quantize;
 mod run;
 mod search;
 mod tiny_model;

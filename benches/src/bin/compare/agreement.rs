@@ -1,9 +1,7 @@
 //! Outputs are compared before anything is timed: a contender that computes something else isn't a contender.
 
+use loquat_benches::precision::Precision;
 use serde::Serialize;
-
-/// A row's cosine with the reference must reach this.
-pub const MINIMUM_COSINE: f64 = 0.9999;
 
 /// How close a contender's embeddings are to the reference's.
 #[derive(Debug, Clone, Copy, Serialize)]
@@ -34,8 +32,8 @@ impl Agreement {
     }
 
     /// Whether it may be timed.
-    pub fn holds(&self) -> bool {
-        self.min_cosine >= MINIMUM_COSINE
+    pub fn holds(&self, precision: Precision) -> bool {
+        self.min_cosine >= precision.least_cosine()
     }
 }
 
@@ -52,8 +50,8 @@ mod tests {
         let reference = [1.0, 0.0, 0.0, 1.0];
         let agreement = Agreement::of(&reference, &[1.0, 0.0, 1.0, 0.0], 2).expect("comparable");
         assert_eq!((agreement.min_cosine, agreement.max_abs_error), (0.0, 1.0));
-        assert!(!agreement.holds());
-        assert!(Agreement::of(&reference, &reference, 2).expect("comparable").holds());
+        assert!(!agreement.holds(Precision::F32));
+        assert!(Agreement::of(&reference, &reference, 2).expect("comparable").holds(Precision::F32));
     }
 
     #[test]

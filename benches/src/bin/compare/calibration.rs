@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use loquat_benches::Result;
+use loquat_benches::precision::Precision;
 use loquat_benches::workload::Workload;
 use serde::Serialize;
 
-use crate::agreement::{Agreement, MINIMUM_COSINE};
+use crate::agreement::Agreement;
 use crate::contender::Contender;
 use crate::statistics::median;
 
@@ -51,17 +52,18 @@ pub struct Calibrated {
 pub struct Reference {
     /// Whose outputs they are.
     pub name: String,
+    precision: Precision,
     dim: usize,
     values: Vec<f32>,
 }
 
 impl Reference {
-    /// The outputs of `contender`'s first strategy.
-    pub fn of(contender: &mut Contender, workload: &Workload) -> Result<Reference> {
+    /// The outputs of `contender`'s first strategy, for contenders that compute in `precision`.
+    pub fn of(contender: &mut Contender, workload: &Workload, precision: Precision) -> Result<Reference> {
         contender.awake(|contender| {
             contender.load(&workload.sequences)?;
             let (dim, values) = contender.outputs(0)?;
-            Ok(Reference { name: contender.name.clone(), dim, values })
+            Ok(Reference { name: contender.name.clone(), precision, dim, values })
         })
     }
 
@@ -71,12 +73,12 @@ impl Reference {
             return Err(format!("embeddings of length {dim}, {} gives {}", self.name, self.dim).into());
         }
         let agreement = Agreement::of(&self.values, &values, dim)?;
-        if agreement.holds() {
+        if agreement.holds(self.precision) {
             return Ok(agreement);
         }
         let Agreement { min_cosine, max_abs_error } = agreement;
-        let name = &self.name;
-        Err(format!("cosine {min_cosine:.6} with {name}, {MINIMUM_COSINE} is needed; error {max_abs_error:.1e}").into())
+        let (name, needed) = (&self.name, self.precision.least_cosine());
+        Err(format!("cosine {min_cosine:.6} with {name}, {needed} is needed; error {max_abs_error:.1e}").into())
     }
 }
 

@@ -9,6 +9,7 @@ use std::process::{Command, ExitCode, Stdio};
 use std::time::Instant;
 
 use loquat_benches::Result;
+use loquat_benches::precision::Precision;
 use loquat_benches::workload::Workload;
 use nix::sys::resource::{UsageWho, getrusage};
 use serde::{Deserialize, Serialize};
@@ -50,9 +51,15 @@ impl ColdStart {
 }
 
 /// Starts a worker with one thread and asks it for the embeddings of `workload`.
-pub fn of_worker(id: &'static str, kind: Kind, places: &Places, workload: &Workload) -> Result<Start> {
+pub fn of_worker(
+    id: &'static str,
+    kind: Kind,
+    places: &Places,
+    workload: &Workload,
+    precision: Precision,
+) -> Result<Start> {
     let start = Instant::now();
-    let mut contender = Contender::start(id, kind, places, 1)?;
+    let mut contender = Contender::start(id, kind, places, 1, precision)?;
     contender.load(&workload.sequences)?;
     contender.outputs(0)?;
     let ns = u64::try_from(start.elapsed().as_nanos())?;
@@ -61,11 +68,11 @@ pub fn of_worker(id: &'static str, kind: Kind, places: &Places, workload: &Workl
 
 /// Runs `loquat embed` to its end. A process's peak memory is known to its parent only, and only as the highest of all
 /// its children, so this program starts itself once more to have one child.
-pub fn of_command(loquat: &Path, model: &Path) -> Result<Start> {
+pub fn of_command(loquat: &Path, model: &Path, precision: Precision) -> Result<Start> {
     let output = Command::new(std::env::current_exe()?)
         .arg(crate::MEASURE)
         .arg(loquat)
-        .args(["embed", "--threads", "1", "--json", "--model"])
+        .args(["embed", "--threads", "1", "--json", "--precision", precision.name(), "--model"])
         .arg(model)
         .arg(SENTENCE)
         .stderr(Stdio::inherit())

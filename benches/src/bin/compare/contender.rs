@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
+use loquat_benches::precision::Precision;
 use loquat_benches::protocol::{Answer, Hello, Request};
 use loquat_benches::{Error, Result};
 use nix::sys::signal::{Signal, kill};
@@ -87,10 +88,18 @@ pub struct Contender {
 }
 
 impl Contender {
-    /// Starts a worker with `threads` threads and leaves it running.
-    pub fn start(id: &'static str, kind: Kind, places: &Places, threads: usize) -> Result<Contender> {
+    /// Starts a worker with `threads` threads that computes in `precision`, and leaves it running.
+    pub fn start(
+        id: &'static str,
+        kind: Kind,
+        places: &Places,
+        threads: usize,
+        precision: Precision,
+    ) -> Result<Contender> {
         let mut command = places.command(kind)?;
         command.arg("--manifest").arg(&places.manifest).arg("--threads").arg(threads.to_string());
+        let precision = if matches!(kind, Kind::Own) { precision } else { precision.of_peers() };
+        command.arg("--precision").arg(precision.name());
         for variable in ["OMP_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS", "RTEN_NUM_THREADS"] {
             command.env(variable, threads.to_string());
         }

@@ -17,9 +17,11 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use loquat_benches::manifest::Manifest;
+use loquat_benches::precision::Precision;
 use loquat_benches::workload::{self, EncoderSize, Workload};
 use loquat_benches::{Error, Result};
 
+use crate::calibration::Reference;
 use crate::cold_start::ColdStart;
 use crate::contender::{ALL, Contender, Kind, Places};
 use crate::options::Options;
@@ -65,9 +67,12 @@ fn run(options: Options) -> Result<()> {
     let mut plan = Plan { rounds: options.rounds, block: options.block(), shuffle: Shuffle::new(options.seed) };
     for &threads in &options.threads {
         let mut contenders = start_all(&options, &places, threads, &mut report.skipped)?;
+        let mut referee = referee(&options, &places);
         for workload in &chosen {
             eprintln!("{} with {threads} thread(s) …", workload.name);
-            let comparison = rounds::compare(&mut contenders, workload, threads, workload.flops(&size), &mut plan)?;
+            let reference = reference(referee.as_mut(), &mut contenders, workload, options.precision)?;
+            let flops = workload.flops(&size);
+            let comparison = rounds::compare(&mut contenders, &reference, workload, threads, flops, &mut plan)?;
             progress(&comparison);
             report.comparisons.push(comparison);
         }
@@ -125,13 +130,46 @@ fn settings(options: &Options) -> String {
     let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
     let load: Vec<&str> = load.split_whitespace().take(3).collect();
     format!(
-        "f32; {} rounds of blocks of at least {} ms, order shuffled from seed {}; load average at the start {}{}",
+        "{}; {} rounds of blocks of at least {} ms, order shuffled from seed {}; load average at the start {}{}",
+        match options.precision {
+            Precision::Bf16x3 => "loquat in bf16x3, its peers in f32",
+            precision => precision.name(),
+        },
         options.rounds,
         options.block_ms,
         options.seed,
         load.join(" "),
         if options.quick { "; a smoke run (--quick)" } else { "" },
     )
+}
+
+/// Whose outputs are the right ones: a PyTorch that computes in `f32`, where it is installed.
+fn referee(options: &Options, places: &Places) -> Option<Contender> {
+    let (_, torch) = ALL.into_iter().find(|(id, _)| *id == "torch")?;
+    if options.precision == Precision::F32 && options.includes("torch") {
+        return None; // it is among the contenders
+    }
+    let referee = Contender::start("torch", torch, places, 1, Precision::F32).ok()?;
+    referee.pause().ok()?;
+    Some(referee)
+}
+
+/// The right outputs of a workload: the referee's, else PyTorch's among the contenders, else those of the first contender that has any.
+fn reference(
+    referee: Option<&mut Contender>,
+    contenders: &mut [Contender],
+    workload: &Workload,
+    precision: Precision,
+) -> Result<Reference> {
+    if let Some(referee) = referee {
+        return Reference::of(referee, workload, precision);
+    }
+    let mut order: Vec<usize> = (0..contenders.len()).collect();
+    order.sort_by_key(|&index| contenders[index].id != "torch");
+    order
+        .into_iter()
+        .find_map(|index| Reference::of(&mut contenders[index], workload, precision).ok())
+        .ok_or_else(|| "no contender is able to run".into())
 }
 
 /// Starts every contender and stops it until its turn.
@@ -143,7 +181,7 @@ fn start_all(
 ) -> Result<Vec<Contender>> {
     let mut contenders = Vec::new();
     for (id, kind) in ALL.into_iter().filter(|(id, _)| options.includes(id)) {
-        match Contender::start(id, kind, places, threads) {
+        match Contender::start(id, kind, places, threads, options.precision) {
             Ok(contender) => {
                 contender.pause()?;
                 contenders.push(contender);
@@ -196,11 +234,13 @@ fn cold_starts(options: &Options, places: &Places, model: &Path, all: &[Workload
     for number in 0..=options.cold_starts {
         results.retain_mut(|(id, kind, cold)| {
             let start = match (&kind, &loquat) {
-                (Kind::Own, Some(loquat)) if loquat.exists() => cold_start::of_command(loquat, model),
+                (Kind::Own, Some(loquat)) if loquat.exists() => {
+                    cold_start::of_command(loquat, model, options.precision)
+                }
                 (Kind::Own, _) => {
                     Err("build the command first (cargo build --release) or name it with --loquat FILE".into())
                 }
-                _ => cold_start::of_worker(id, *kind, places, workload),
+                _ => cold_start::of_worker(id, *kind, places, workload, options.precision),
             };
             match start {
                 Ok(start) if number > 0 => cold.starts.push(start),

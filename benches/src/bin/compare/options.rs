@@ -4,8 +4,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Parser;
+use loquat_benches::precision::Precision;
 
-/// Measures loquat against its peers on the same token ids, interleaved, in f32.
+/// Measures loquat against its peers on the same token ids, interleaved, in one precision.
 ///
 /// Every contender runs in a process of its own and times itself; inputs are prepared before, outputs are compared before
 /// anything is timed, and only one process runs at a time. `benches/peers/setup.py` installs the peers; one that is missing
@@ -25,6 +26,9 @@ pub struct Options {
     /// Only these workloads, comma-separated
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     pub workloads: Vec<String>,
+    /// f32, bf16x3 (loquat alone; its peers in f32), bf16 or int8
+    #[arg(long, value_name = "NAME", default_value = "f32")]
+    pub precision: Precision,
     /// Numbers of threads to measure with
     #[arg(long, value_name = "N", value_delimiter = ',', default_value = "1,2")]
     pub threads: Vec<usize>,

@@ -4,8 +4,8 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use loquat_benches::Result;
 use loquat_benches::worker::{Engine, Run, Setup};
+use loquat_benches::{Result, precision};
 use loquat_runtime::graph::GraphBuilder;
 use loquat_runtime::{Batch, Options, Pooling, Precision, Session};
 
@@ -27,8 +27,13 @@ impl Loquat {
         let pooled = graph.pool(encoder.last_hidden_state, Pooling::Mean)?;
         let normalized = graph.l2_normalize(pooled)?;
         graph.output(OUTPUT, normalized);
-        let options =
-            Options { threads: NonZeroUsize::new(setup.threads), precision: Precision::F32, ..Options::default() };
+        let precision = match setup.precision {
+            precision::Precision::F32 => Precision::F32,
+            precision::Precision::Bf16x3 => Precision::Bf16x3,
+            precision::Precision::Bf16 => Precision::Bf16,
+            precision::Precision::Int8 => Precision::Int8,
+        };
+        let options = Options { threads: NonZeroUsize::new(setup.threads), precision, ..Options::default() };
         let session = Arc::new(Session::new(graph.finish()?, loaded.weights, &options)?);
         Ok(Loquat { session, dim: loaded.model.hidden_size() })
     }

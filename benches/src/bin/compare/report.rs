@@ -119,7 +119,7 @@ impl Report {
             for (name, reason) in &comparison.skipped {
                 let _ = writeln!(text, "\n{name} is left out: {reason}");
             }
-            let _ = writeln!(text, "\nOutputs compared with {}'s.", comparison.reference);
+            let _ = writeln!(text, "\nOutputs compared with those of {} in f32.", comparison.reference);
         }
     }
 

@@ -70,22 +70,15 @@ pub struct Plan {
     pub shuffle: Shuffle,
 }
 
-/// Checks, calibrates and measures `contenders` on `workload`.
+/// Checks, calibrates and measures `contenders` on `workload`, whose right outputs are `reference`.
 pub fn compare(
     contenders: &mut [Contender],
+    reference: &Reference,
     workload: &Workload,
     threads: usize,
     flops: u64,
     plan: &mut Plan,
 ) -> Result<Comparison> {
-    // PyTorch's outputs are the reference; without it, those of the first contender that has any.
-    let mut order: Vec<usize> = (0..contenders.len()).collect();
-    order.sort_by_key(|&index| contenders[index].id != "torch");
-    let reference = order
-        .iter()
-        .find_map(|&index| Reference::of(&mut contenders[index], workload).ok())
-        .ok_or("no contender is able to run")?;
-
     let mut comparison = Comparison {
         workload: workload.name.clone(),
         tokens: workload.tokens(),
@@ -97,7 +90,7 @@ pub fn compare(
     };
     let mut running = Vec::new();
     for contender in contenders {
-        match calibrate(contender, workload, &reference, plan.block) {
+        match calibrate(contender, workload, reference, plan.block) {
             Ok(calibrated) => {
                 comparison.measured.push(Measured {
                     id: contender.id,

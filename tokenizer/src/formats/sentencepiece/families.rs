@@ -33,6 +33,8 @@ pub(super) enum Words {
     Llama,
     /// After spaces, of which none are left.
     Gemma,
+    /// At spaces, unless pieces reach over them: as SentencePiece itself, which takes a text as one word.
+    AsPieces,
 }
 
 /// Pieces after the model's own.
@@ -119,7 +121,7 @@ const ROBERTA: (&str, &str) = ("$cls $A $sep", "$cls $A $sep $sep $B $sep");
 const BERT: (&str, &str) = ("$cls $A $sep", "$cls $A $sep $B:1 $sep:1");
 
 /// The model as it is: no tokens but its own.
-pub(super) const PLAIN: Family = Family {
+const PLAIN: Family = Family {
     classes: &[],
     model_types: &[],
     head: &[],
@@ -141,6 +143,9 @@ pub(super) const PLAIN: Family = Family {
     mask_takes_space: false,
     names: [""; 7],
 };
+
+/// A file alone.
+pub(super) const ALONE: Family = Family { words: Words::AsPieces, ..PLAIN };
 
 /// fairseq's order of the special pieces, before a model whose first three are left out.
 const FAIRSEQ: Family =

@@ -54,7 +54,7 @@ pub(super) fn load(folder: &Path, side_files: &SideFiles) -> Result<Option<Token
 
 /// A `.model` file alone.
 pub(crate) fn parse(name: &str, bytes: &[u8]) -> Result<Tokenizer, TokenizerError> {
-    assemble(name, bytes, &families::PLAIN, &SideFiles::default(), None)
+    assemble(name, bytes, &families::ALONE, &SideFiles::default(), None)
 }
 
 /// The ids of `vocab.json`, where they are not those of the model.
@@ -101,7 +101,7 @@ fn family(folder: &Path, name: &str, side_files: &SideFiles) -> Result<&'static 
         Some(model_type) => {
             families::of_model(&model_type).ok_or_else(|| unsupported("model_type of config.json", &model_type))
         }
-        None => Ok(&families::PLAIN),
+        None => Ok(&families::ALONE),
     }
 }
 
@@ -294,6 +294,16 @@ impl Assembly<'_> {
                 _ => map,
             }));
         }
+        if self.takes_text_whole(spm) {
+            if spm.remove_extra_whitespaces {
+                steps.extend([Normalizer::Strip(Strip { left: true, right: true }), replace(spaces()?, " ")]);
+            }
+            if self.prepend_scheme(spm) != PrependScheme::Never {
+                steps.push(Normalizer::Prepend(Prepend { text: MARK.to_string() }));
+            }
+            steps.push(replace(text(" "), "▁"));
+            return Ok(Some(Normalizer::Sequence(steps)));
+        }
         match self.family.normalization {
             Normalization::Plain if spm.remove_extra_whitespaces => {
                 steps.push(Normalizer::Strip(Strip { left: false, right: true }));
@@ -308,6 +318,12 @@ impl Assembly<'_> {
         Ok((!steps.is_empty()).then_some(Normalizer::Sequence(steps)))
     }
 
+    /// Whether words can't be told apart before pieces are.
+    fn takes_text_whole(&self, spm: &SentencePieceModel) -> bool {
+        let reaches_over = |piece: &ModelPiece| piece.text.rfind(MARK).is_some_and(|at| at > 0);
+        self.family.words == Words::AsPieces && spm.pieces.iter().any(reaches_over)
+    }
+
     fn prepend_scheme(&self, spm: &SentencePieceModel) -> PrependScheme {
         match (self.side_files.add_prefix_space.unwrap_or(spm.add_dummy_prefix), self.side_files.legacy) {
             (false, _) => PrependScheme::Never,
@@ -320,7 +336,8 @@ impl Assembly<'_> {
         let prepend_scheme = self.prepend_scheme(spm);
         let metaspace = |split| PreTokenizer::Metaspace(Metaspace { replacement: MARK, prepend_scheme, split });
         match self.family.words {
-            Words::AtSpaces => Some(metaspace(true)),
+            Words::AsPieces if self.takes_text_whole(spm) => None,
+            Words::AtSpaces | Words::AsPieces => Some(metaspace(true)),
             Words::AtWhiteSpace => Some(PreTokenizer::Sequence(vec![PreTokenizer::WhitespaceSplit, metaspace(true)])),
             Words::Deberta => {
                 let splits = self.side_files.split_by_punct.unwrap_or(false);
@@ -339,7 +356,7 @@ impl Assembly<'_> {
     fn decoder(&self, spm: &SentencePieceModel) -> Result<Decoder, TokenizerError> {
         let words = self.family.words;
         let prepended = self.prepend_scheme(spm) != PrependScheme::Never && words != Words::Gemma;
-        if !matches!(words, Words::Llama | Words::Gemma) && !spm.byte_fallback {
+        if !matches!(words, Words::Llama | Words::Gemma) && !spm.byte_fallback && !self.takes_text_whole(spm) {
             let pieces = Decoder::Metaspace(MetaspaceDecoder { replacement: MARK, prepended });
             if self.family.normalization != Normalization::SentencePiece {
                 return Ok(pieces);

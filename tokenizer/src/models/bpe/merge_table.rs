@@ -19,7 +19,7 @@ const MOST_FILTER_WORDS: usize = 1 << 15;
 /// A hash table from pairs of ids to the places of their merges in the list.
 ///
 /// What merging a word asks for comes from all over the table, so its size decides how fast that is: a slot is eight bytes, and most pairs
-/// that don't merge are turned away before.
+/// that don't merge are turned away before. Which ones can't be foreseen, so that no branch depends on it.
 #[derive(Debug)]
 pub(crate) struct MergeTable {
     /// The left id, the right one and the rank, from the upper bits down; 0 where free. At most four fifths are taken.
@@ -33,7 +33,12 @@ pub(crate) struct MergeTable {
     large: HashMap<(u32, u32), u32>,
     /// What merges become, by rank.
     ids: Vec<u32>,
+    /// Whether these follow each other, so that there is no need to look.
+    in_order: bool,
 }
+
+/// Slots that are looked at together.
+const TOGETHER: usize = 4;
 
 impl MergeTable {
     pub(super) fn with_capacity(merges: usize) -> Self {
@@ -46,6 +51,7 @@ impl MergeTable {
             filter_shift: u64::BITS - words.trailing_zeros(),
             large: HashMap::new(),
             ids: Vec::with_capacity(merges),
+            in_order: true,
         }
     }
 
@@ -72,14 +78,32 @@ impl MergeTable {
     pub(super) fn rank(&self, left: u32, right: u32) -> u32 {
         let hash = Self::hash(left, right);
         let bits = Self::bits(hash);
-        if self.filter.get((hash >> self.filter_shift) as usize).is_none_or(|word| word & bits != bits) {
-            return NEVER;
-        }
+        let may_merge = self.filter.get((hash >> self.filter_shift) as usize).is_some_and(|word| word & bits == bits);
         if (left | right) >= LIMIT {
-            return self.large_rank(left, right);
+            return if may_merge { self.large_rank(left, right) } else { NEVER };
         }
+        let first = if may_merge { (hash >> self.shift) as usize } else { 0 };
+        let pair = if may_merge { Self::pair(left, right) } else { 0 };
+        let Some(slots) = self.slots.get(first..).and_then(<[u64]>::first_chunk::<TOGETHER>) else {
+            return self.rank_from(first, left, right);
+        };
+        let (mut found, mut is_settled) = (0, !may_merge);
+        for &slot in slots {
+            found |= slot & 0u64.wrapping_sub(u64::from(slot >> BITS == pair));
+            is_settled |= slot == 0;
+        }
+        let rank = found as u32 % LIMIT;
+        if (found == 0 && !is_settled) || rank == LARGE {
+            return self.rank_from(first, left, right);
+        }
+        // All bits of no rank are set.
+        rank | u32::from(found != 0).wrapping_sub(1)
+    }
+
+    /// The rank of a merge that the filter lets pass, slot by slot.
+    #[cold]
+    fn rank_from(&self, mut at: usize, left: u32, right: u32) -> u32 {
         let mask = self.slots.len() - 1;
-        let mut at = (hash >> self.shift) as usize;
         let pair = Self::pair(left, right);
         loop {
             match self.slots[at & mask] {
@@ -101,7 +125,7 @@ impl MergeTable {
     /// What the merge of this rank becomes, which [`rank`](Self::rank) gave.
     #[inline]
     pub(super) fn id(&self, rank: u32) -> u32 {
-        self.ids[rank as usize]
+        if self.in_order { self.ids[0] + rank } else { self.ids[rank as usize] }
     }
 
     /// Adds the next merge of the list, for which the caller has made room. Where a pair is listed twice, the last place
@@ -110,6 +134,7 @@ impl MergeTable {
         // The caller counts.
         let rank = self.ids.len() as u32;
         self.ids.push(id);
+        self.in_order &= self.ids[0].checked_add(rank) == Some(id);
         let hash = Self::hash(left, right);
         self.filter[(hash >> self.filter_shift) as usize] |= Self::bits(hash);
         if (left | right) >= LIMIT || rank >= LARGE {
