@@ -159,6 +159,39 @@ impl HeadBuilder<'_> {
         Ok(self.builder.select_first(self.hidden)?)
     }
 
+    /// The row of each sequence's first token through a linear layer and an activation.
+    pub(crate) fn pooled(&mut self, pooler: Pooler<'_>) -> Result<NodeId, HeadError> {
+        let first = self.first()?;
+        self.dense(first, pooler.dense, Some(pooler.activation))
+    }
+
+    /// `pooler_output`, if the checkpoint has a pooler.
+    pub(crate) fn pooler_output(&mut self, pooler: Pooler<'_>) -> Result<(), HeadError> {
+        if self.has(&format!("{}.weight", pooler.dense)) {
+            let pooled = self.pooled(pooler)?;
+            self.builder.output("pooler_output", pooled);
+        }
+        Ok(())
+    }
+
+    /// `logits` from a linear layer on what a pooler gives. Of the two, the linear layer is missed first.
+    pub(crate) fn pooled_logits(&mut self, pooler: Pooler<'_>, module: &str) -> Result<(), HeadError> {
+        self.rows(&format!("{module}.weight"))?;
+        let pooled = self.pooled(pooler)?;
+        self.logits(pooled, module)
+    }
+
+    /// The same with so many outputs.
+    pub(crate) fn pooled_logits_of(
+        &mut self,
+        pooler: Pooler<'_>,
+        module: &str,
+        outputs: usize,
+    ) -> Result<(), HeadError> {
+        self.check_rows(&format!("{module}.weight"), outputs)?;
+        self.pooled_logits(pooler, module)
+    }
+
     /// A linear layer as wide as its tensors, and an activation.
     pub(crate) fn dense(
         &mut self,
@@ -216,6 +249,13 @@ impl HeadBuilder<'_> {
         self.builder.output("logits", logits);
         Ok(())
     }
+}
+
+/// What makes one vector of a sequence: a linear layer and an activation, on the row of its first token.
+#[derive(Clone, Copy)]
+pub(crate) struct Pooler<'a> {
+    pub(crate) dense: &'a str,
+    pub(crate) activation: Activation,
 }
 
 /// A masked language model's head: a linear layer, an activation, a norm, and a product with the table of words.
