@@ -78,8 +78,19 @@ pub(crate) fn biased_post_norm_layer(
     sizes: &LayerSizes,
     bias: Option<DistanceBias<'_>>,
 ) -> Result<NodeId, GraphError> {
-    let hidden_size = builder.shape(x).width;
     let attended = self_attention(builder, x, modules, sizes.heads, bias)?;
+    rest_of_post_norm_layer(builder, x, attended, modules, sizes)
+}
+
+/// What follows the heads of the attention on `x`.
+pub(crate) fn rest_of_post_norm_layer(
+    builder: &mut GraphBuilder,
+    x: NodeId,
+    attended: NodeId,
+    modules: &LayerModules,
+    sizes: &LayerSizes,
+) -> Result<NodeId, GraphError> {
+    let hidden_size = builder.shape(x).width;
     let projected = linear(builder, attended, &modules.projection, hidden_size)?;
     let x = add_and_norm(builder, projected, x, &modules.attention_norm, sizes.eps)?;
     let inner = linear(builder, x, &modules.up, sizes.intermediate)?;

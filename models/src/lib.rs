@@ -17,6 +17,8 @@ pub mod albert;
 pub mod bert;
 mod blocks;
 mod config;
+pub mod deberta;
+pub mod deberta_v2;
 pub mod distilbert;
 pub mod electra;
 mod embeddings;

@@ -18,9 +18,6 @@ use crate::{
 
 const PREFIXES: &[&str] = &["model."];
 
-/// What positions may be: no tensor bounds them, and angles are kept for each.
-const MAX_POSITIONS: usize = 1 << 17;
-
 /// The fields of `config.json` that change the graph. Absent ones have the defaults of `transformers`.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(default)]
@@ -123,7 +120,7 @@ impl ModernBert {
             ("local_attention", config.local_attention),
             ("global_attn_every_n_layers", config.global_attn_every_n_layers),
         ])?;
-        fields.size("max_position_embeddings", config.max_position_embeddings, MAX_POSITIONS)?;
+        fields.positions("max_position_embeddings", config.max_position_embeddings)?;
         fields.layers("num_hidden_layers", config.num_hidden_layers)?;
         fields.heads("num_attention_heads", config.num_attention_heads, "hidden_size", config.hidden_size)?;
         if !(config.hidden_size / config.num_attention_heads).is_multiple_of(2) {

@@ -6,8 +6,8 @@ use loquat_runtime::{Weights, weights::Quantization};
 use serde::Deserialize;
 
 use crate::{
-    Model, ModelError, albert::Albert, bert::Bert, config::Source, distilbert::DistilBert, electra::Electra,
-    modernbert::ModernBert, mpnet::Mpnet, roberta::Roberta,
+    Model, ModelError, albert::Albert, bert::Bert, config::Source, deberta::Deberta, deberta_v2::DebertaV2,
+    distilbert::DistilBert, electra::Electra, modernbert::ModernBert, mpnet::Mpnet, roberta::Roberta,
 };
 
 /// An architecture that can be loaded.
@@ -42,6 +42,8 @@ pub const ARCHITECTURES: &[Architecture] = &[
     architecture!("electra", "Electra", Electra),
     architecture!("mpnet", "MPNet", Mpnet),
     architecture!("modernbert", "ModernBert", ModernBert),
+    architecture!("deberta-v2", "DebertaV2", DebertaV2),
+    architecture!("deberta", "Deberta", Deberta),
 ];
 
 /// A model and its weights.

@@ -85,6 +85,23 @@ ARCHITECTURES = [
                                                        tie_word_embeddings=False, hidden_activation="silu"), 40, types=1,
                  tasks=["feature-extraction", "fill-mask", "text-classification"],
                  note="biases everywhere but in the decoder, which has a weight of its own; mean pooling"),
+    Architecture("deberta-v2", "DebertaV2", sizes(20, 2, 27, 2, 43, 30, 0, relative_attention=True, position_buckets=8,
+                                                  pos_att_type=["p2c", "c2p"], share_att_key=True, norm_rel_ebd="layer_norm",
+                                                  position_biased_input=False, legacy=False), 30, types=1,
+                 note="as version 3: distances in 8 buckets, vectors by the projections of queries and keys"),
+    Architecture("deberta-v2-legacy", "DebertaV2", sizes(18, 3, 25, 2, 41, 26, 2, relative_attention=True, max_relative_positions=9,
+                                                         pos_att_type="c2p|p2c", embedding_size=11), 26,
+                 tasks=["feature-extraction", "fill-mask"],
+                 note="vectors by projections of their own, for distances up to 9; narrow embeddings with positions and types"),
+    Architecture("deberta-v2-absolute", "DebertaV2", sizes(12, 2, 17, 1, 37, 22, 2, pos_att_type=["c2p"]), 22,
+                 tasks=["feature-extraction"], note="without distances, whose product still counts in the scale"),
+    Architecture("deberta", "Deberta", sizes(20, 4, 27, 2, 43, 28, 0, relative_attention=True, pos_att_type=["c2p", "p2c"],
+                                             position_biased_input=False), 28, types=1,
+                 tasks=[task for task in COMMON if task != "multiple-choice"],
+                 note="queries, keys and values of each head in one weight"),
+    Architecture("deberta-c2p", "Deberta", sizes(12, 2, 17, 1, 37, 24, 2, relative_attention=True, max_relative_positions=7,
+                                                 pos_att_type="c2p", legacy=False), 24, tasks=["feature-extraction", "fill-mask"],
+                 note="products of queries alone, with vectors for distances up to 7"),
 ]
 
 
@@ -94,7 +111,7 @@ def draw(model: torch.nn.Module, seed: int) -> None:
     for name, parameter in sorted(model.named_parameters()):
         values = rng.standard_normal(tuple(parameter.shape))
         if parameter.ndim == 2 and "embedding" not in name and "relative_attention_bias" not in name:
-            gain = 1.3 if any(part in name for part in ("query", "key", "q_lin", "k_lin", ".q.", ".k.", "Wqkv")) else 1.0
+            gain = 1.3 if any(part in name for part in ("query", "key", "q_lin", "k_lin", ".q.", ".k.", "Wqkv", "in_proj")) else 1.0
             values *= gain / np.sqrt(parameter.shape[1])
         elif name.endswith("weight") and "norm" in name.lower():
             values = 1.0 + 0.2 * values
@@ -148,8 +165,11 @@ def run(model: torch.nn.Module, task: str, sequence: dict) -> dict[str, torch.Te
     return {name: value if value.ndim == 2 else value.unsqueeze(0) for name, value in found.items()}
 
 
-def write(out: Path) -> None:
+def write(out: Path, only: set[str] | None = None) -> None:
+    """All architectures, or those of the names given. A place in the list is a seed: new ones come last."""
     for number, architecture in enumerate(ARCHITECTURES):
+        if only and architecture.name not in only:
+            continue
         folder = out / "encoders" / architecture.name
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)

@@ -3,7 +3,7 @@
 use std::num::NonZeroUsize;
 
 use super::*;
-use crate::Team;
+use crate::{Team, gather::Select};
 
 /// Deterministic values in `-2 .. 2`.
 fn values(len: usize, seed: u32) -> Vec<f32> {
@@ -27,7 +27,7 @@ fn cumulative(lengths: &[usize], base: u32) -> Vec<u32> {
 /// The definition, in `f64`.
 fn reference(
     spec: &AttentionSpec,
-    bias: Option<RelativeBias<'_>>,
+    bias: Option<PositionBias<'_>>,
     q: MatRef<'_>,
     k: MatRef<'_>,
     v: MatRef<'_>,
@@ -51,13 +51,19 @@ fn reference(
                     .enumerate()
                     .take(seen)
                     .map(|(j, key)| {
-                        let dot: f64 = q.row(query)[columns.clone()]
-                            .iter()
-                            .zip(&k.row(key)[columns.clone()])
-                            .map(|(a, b)| f64::from(*a) * f64::from(*b))
-                            .sum();
-                        let added = bias.map_or(0.0, |bias| bias.values.row(head)[bias.reach() + j - i]);
-                        dot * f64::from(spec.scale) + f64::from(added)
+                        let dot = |a: &[f32], b: &[f32]| -> f64 {
+                            a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum()
+                        };
+                        let (query, key) = (&q.row(query)[columns.clone()], &k.row(key)[columns.clone()]);
+                        let mut score = dot(query, key);
+                        let mut added = 0.0;
+                        let position = bias.map_or(0, |bias| bias.first_position(queries.len(), keys.len())) + i;
+                        match bias.map(|bias| bias.kind) {
+                            Some(Kind::Distance(bias)) => added = bias.row(head, position, keys.len())[j].into(),
+                            Some(Kind::Content(bias)) => score += bias.products(position, j, query, key, &columns, dot),
+                            None => {}
+                        }
+                        score * f64::from(spec.scale) + added
                     })
                     .collect();
                 let max = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
@@ -80,6 +86,10 @@ struct Case {
     keys: Vec<usize>,
     /// The reach of a bias for distances.
     reach: Option<usize>,
+    /// Whether it is one for content, and which of its tables it has.
+    content: Option<[bool; 2]>,
+    /// Which token a lone query is.
+    lone: Select,
 }
 
 impl Case {
@@ -91,7 +101,7 @@ impl Case {
             causal,
             arithmetic: Arithmetic::F32,
         };
-        Case { spec, queries: lengths.to_vec(), keys: lengths.to_vec(), reach: None }
+        Case { spec, queries: lengths.to_vec(), keys: lengths.to_vec(), reach: None, content: None, lone: Select::Last }
     }
 
     /// Queries, keys and values as column ranges of one merged matrix when both sides have the same rows, as after a merged
@@ -106,16 +116,46 @@ impl Case {
         let merged = MatRef::new(&data, nk, 3 * width, stride).unwrap();
         let (k, v) = (merged.columns(width, width).unwrap(), merged.columns(2 * width, width).unwrap());
         let max_kv = self.keys.iter().copied().max().unwrap_or(0);
-        // Scratch content must not matter.
-        let mut scratch = vec![f32::NAN; scratch_len(cpu, &self.spec, max_kv, exec.workers()).unwrap()];
         let mut out = vec![f32::NAN; nq * width];
         let target = MatMut::new(&mut out, nq, width, width).unwrap();
         let columns = self.reach.map_or(1, |reach| 2 * reach + 1);
         let biases = values(self.spec.heads * columns, 5);
         let biases = MatRef::new(&biases, self.spec.heads, columns, columns).unwrap();
-        let bias = self.reach.map(|_| RelativeBias::new(biases).unwrap());
+        // Distances share rows of the tables the further they are, and the first and last rows are for none.
+        let rows: Vec<u32> =
+            (0..columns).map(|column| 3 + 30 - (column.abs_diff(columns / 2).isqrt() as u32)).collect();
+        let tables = values(2 * 40 * (width + 3), 6);
+        let table = |place: usize| MatRef::new(&tables[place * 40 * (width + 3)..], 40, width, width + 3).unwrap();
+        let bias = self.reach.map(|_| match self.content {
+            None => PositionBias::from(RelativeBias::new(biases).unwrap()),
+            Some([keys, queries]) => {
+                ContentBias::new(&rows, keys.then(|| table(0)), queries.then(|| table(1))).unwrap().into()
+            }
+        });
+        let bias = bias.map(|bias| bias.lone(self.lone));
+        // Scratch content must not matter.
+        let len = biased_scratch_len(cpu, &self.spec, bias, max_kv, exec.workers()).unwrap();
+        let mut scratch = vec![f32::NAN; len];
         biased_attention(cpu, exec, &self.spec, bias, q, k, v, &cu_q, &cu_kv, &mut scratch, target).unwrap();
         (out, reference(&self.spec, bias, q, k, v, &cu_q, &cu_kv))
+    }
+}
+
+impl ContentBias<'_> {
+    /// What it adds to a score before it is scaled.
+    fn products(
+        &self,
+        position: usize,
+        key_position: usize,
+        query: &[f32],
+        key: &[f32],
+        columns: &std::ops::Range<usize>,
+        dot: impl Fn(&[f32], &[f32]) -> f64,
+    ) -> f64 {
+        let row = self.rows()[self.reach() + key_position - position] as usize;
+        let [keys, queries] = self.tables();
+        keys.map_or(0.0, |table| dot(query, &table.row(row)[columns.clone()]))
+            + queries.map_or(0.0, |table| dot(key, &table.row(row)[columns.clone()]))
     }
 }
 
@@ -222,6 +262,61 @@ fn a_bias_for_distances_is_added_wherever_a_query_stands() {
 }
 
 #[test]
+fn a_bias_for_content_multiplies_queries_and_keys_with_rows_for_their_distance() {
+    let team = Team::new(NonZeroUsize::new(3).unwrap()).unwrap();
+    for cpu in Cpu::available() {
+        for (heads, head_dim) in [(2, 12), (1, 33)] {
+            for tables in [[true, false], [false, true], [true, true]] {
+                let case = Case {
+                    reach: Some(260),
+                    content: Some(tables),
+                    ..Case::new(heads, head_dim, false, &[1, 7, 261, 0, 40])
+                };
+                let (found, expected) = case.run(&cpu, Exec::Serial, 0);
+                let error = found.iter().zip(&expected).map(|(a, b)| (f64::from(*a) - b).abs()).fold(0.0, f64::max);
+                assert!(error < 2e-5, "{} {heads}x{head_dim} {tables:?}: {error:e}", cpu.level());
+                let lease = team.lease_blocking();
+                let (shared, _) = case.run(&cpu, Exec::Team(&lease), 5);
+                assert!(shared == found, "{} {heads}x{head_dim} {tables:?}: several workers", cpu.level());
+            }
+        }
+    }
+}
+
+#[test]
+fn a_lone_query_with_a_bias_gives_the_bits_that_it_gives_among_the_others() {
+    let width = 2 * 12;
+    for cpu in Cpu::available() {
+        for content in [None, Some([true, true])] {
+            for lone in [Select::First, Select::Last] {
+                // The values of a case are numbered by row, so that its only query is the first row of both.
+                let case = Case { queries: vec![1], reach: Some(50), content, lone, ..Case::new(2, 12, false, &[40]) };
+                let (found, expected) = case.run(&cpu, Exec::Serial, 0);
+                let error = found.iter().zip(&expected).map(|(a, b)| (f64::from(*a) - b).abs()).fold(0.0, f64::max);
+                assert!(error < 2e-5, "{} {content:?} {lone:?}: {error:e}", cpu.level());
+                if lone == Select::First {
+                    let whole = Case { reach: Some(50), content, ..Case::new(2, 12, false, &[40]) };
+                    assert_eq!(whole.run(&cpu, Exec::Serial, 0).0[..width], found[..], "{}", cpu.level());
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn tables_for_content_that_do_not_fit_are_refused() {
+    let data = values(4 * 8, 1);
+    let table = |rows: usize, cols: usize| MatRef::new(&data, rows, cols, cols).unwrap();
+    assert!(ContentBias::new(&[0, 1, 3], Some(table(4, 8)), None).is_ok());
+    assert!(ContentBias::new(&[0, 1], Some(table(4, 8)), None).is_err(), "a row for distance 0");
+    assert!(ContentBias::new(&[0, 1, 3], None, Some(table(3, 8))).is_err(), "rows up to 3");
+    let bias: PositionBias = ContentBias::new(&[0, 1, 3], Some(table(4, 8)), None).unwrap().into();
+    assert!(bias.check(2, 8, &[0, 2], &[0, 2]).is_ok());
+    assert!(bias.check(2, 7, &[0, 2], &[0, 2]).is_err(), "columns for every head");
+    assert!(bias.check(2, 8, &[0, 3], &[0, 3]).is_err(), "from one end to the other");
+}
+
+#[test]
 fn a_bias_that_does_not_fit_is_refused() {
     let cpu = Cpu::detect().unwrap();
     let spec = Case::new(2, 4, false, &[3]).spec;
@@ -230,7 +325,7 @@ fn a_bias_that_does_not_fit_is_refused() {
     let mut scratch = vec![0.0; scratch_len(&cpu, &spec, 3, 1).unwrap()];
     let mut run = |heads: usize, columns: usize, cu_q: &[u32]| -> Result<(), KernelError> {
         let biases = vec![0.0; heads * columns];
-        let bias = RelativeBias::new(MatRef::new(&biases, heads, columns, columns)?)?;
+        let bias = RelativeBias::new(MatRef::new(&biases, heads, columns, columns)?)?.into();
         let rows = cu_q[cu_q.len() - 1] as usize;
         let mut out = [0.0; 24];
         let out = MatMut::new(&mut out[..rows * 8], rows, 8, 8)?;
@@ -242,7 +337,8 @@ fn a_bias_that_does_not_fit_is_refused() {
     assert!(run(3, 5, &[0, 3]).is_err(), "a row for each head");
     assert!(run(2, 3, &[0, 3]).is_err(), "from one end to the other");
     assert!(run(2, 4, &[0, 3]).is_err(), "a column for distance 0");
-    assert!(run(2, 5, &[0, 1]).is_err(), "as many queries as keys");
+    assert!(run(2, 5, &[0, 1]).is_ok(), "a lone query");
+    assert!(run(2, 5, &[0, 2]).is_err(), "as many queries as keys, or one");
 }
 
 #[test]

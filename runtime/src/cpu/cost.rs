@@ -28,7 +28,14 @@ impl Step {
                 flop: 2 * rows(self.out.rows) * (weight.k() * weight.n()) as u64,
                 bytes: values + weight.bytes() as u64,
             },
-            StepKind::Attention { spec, .. } => {
+            StepKind::Attention { spec, bias, .. } => {
+                let by_content: u64 = (0..batch.sequences())
+                    .map(|sequence| {
+                        let keys = batch.token_range(sequence).len() as u64;
+                        let queries = if self.out.rows == Rows::Tokens { keys } else { 1 };
+                        bias.as_ref().map_or(0, |bias| bias.products(queries, keys))
+                    })
+                    .sum();
                 let pairs: u64 = (0..batch.sequences())
                     .map(|sequence| {
                         let keys = batch.token_range(sequence).len() as u64;
@@ -42,7 +49,7 @@ impl Step {
                 let width = (spec.heads * spec.head_dim) as u64;
                 // Queries, keys and values may be columns of one input, which isn't read three times.
                 let bytes = 4 * width * (2 * rows(self.out.rows) + 2 * batch.tokens() as u64);
-                Cost { flop: 4 * pairs * width, bytes }
+                Cost { flop: (4 * pairs + 2 * by_content) * width, bytes }
             }
             StepKind::Embed { tables, .. } => {
                 let gathered: usize = tables.iter().map(|table| table.source.storage.row_bytes(self.out.width)).sum();

@@ -13,7 +13,7 @@ use super::{
     step::{Step, StepKind, StepTable},
 };
 use crate::{
-    graph::{Graph, Index, Node, NodeId, Op},
+    graph::{Attention, Graph, Index, Node, NodeId, Op},
     plan::{Place, Plan, row_stride},
     weights::Weights,
 };
@@ -28,10 +28,10 @@ impl Program {
         let (params, unused) = Params::find(graph, &weights)?;
         let packed = params.packed(graph, &cpu, exec)?;
         let mut limits = IndexLimits::default();
-        let mut tables = PositionTables::default();
+        let mut tables = PositionTables::new(&params, cpu, exec);
         let mut steps = Vec::with_capacity(graph.nodes().len());
         for (index, node) in graph.nodes().iter().enumerate() {
-            let kind = lower(graph, node, &params, &packed, &mut limits, &mut tables);
+            let kind = lower(graph, node, &params, &packed, &mut limits, &mut tables)?;
             let out = operand(graph, &plan, NodeId(index));
             let inputs: Vec<Operand> = node.inputs.iter().map(|&input| operand(graph, &plan, input)).collect();
             let in_place = inputs.iter().position(|input| input.place == out.place);
@@ -49,9 +49,9 @@ fn lower(
     params: &Params<'_>,
     packed: &PackedWeights,
     limits: &mut IndexLimits,
-    tables: &mut PositionTables,
-) -> StepKind {
-    match &node.op {
+    tables: &mut PositionTables<'_>,
+) -> Result<StepKind, ProgramError> {
+    Ok(match &node.op {
         Op::Embedding { lookups, norm } => {
             let tables = lookups.iter().map(|lookup| {
                 let param = graph.param(lookup.table);
@@ -67,9 +67,12 @@ fn lower(
             norm: linear.norm.as_ref().map(|norm| params.norm(norm)),
         },
         Op::Attention(attention) => {
-            let heads = attention.spec.heads;
-            let bias = attention.bias.as_ref().map(|bias| tables.bias(bias, heads, |table| params.matrix(table)));
-            StepKind::Attention { spec: attention.spec, columns: attention.columns, bias }
+            let Attention { spec, columns, bias, lone } = attention;
+            let bias = bias.as_ref().map(|bias| tables.bias(bias, spec.heads)).transpose()?;
+            if let Some(bias) = &bias {
+                limits.add(Index::Positions, bias.reach() + 1, &node.name);
+            }
+            StepKind::Attention { spec: *spec, columns: *columns, bias, lone: *lone }
         }
         Op::Rotary(rotary) => {
             limits.add(Index::Positions, rotary.positions, &node.name);
@@ -83,7 +86,7 @@ fn lower(
         Op::Pool(kind) => StepKind::Pool(*kind),
         Op::Select(which) => StepKind::Select(*which),
         Op::L2Normalize => StepKind::L2Normalize,
-    }
+    })
 }
 
 fn operand(graph: &Graph, plan: &Plan, id: NodeId) -> Operand {

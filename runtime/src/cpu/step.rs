@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use loquat_kernels::{
-    Activation, AttentionSpec, Cpu, Epilogue, Exec, KernelError, MatMut, MatRef, PackedRhs, RelativeBias, activation,
+    Activation, AttentionSpec, Cpu, Epilogue, Exec, KernelError, MatMut, MatRef, PackedRhs, PositionBias, activation,
     attention, biased_attention,
     embedding::{self, EmbeddingTable, Indices, Lookup},
     gather, gemm,
@@ -39,7 +39,7 @@ pub(super) struct Step {
 pub(super) enum StepKind {
     Embed { tables: Vec<StepTable>, norm: Option<StepNorm> },
     Linear { weight: PackedRhs, bias: Option<Vec<f32>>, activation: Option<Activation>, norm: Option<StepNorm> },
-    Attention { spec: AttentionSpec, columns: [usize; 3], bias: Option<Arc<StepBias>> },
+    Attention { spec: AttentionSpec, columns: [usize; 3], bias: Option<Arc<StepBias>>, lone: Select },
     LayerNorm(StepNorm),
     AddNorm(StepNorm),
     Add,
@@ -67,7 +67,7 @@ pub(super) struct StepNorm {
 }
 
 impl StepNorm {
-    fn params(&self) -> NormParams<'_> {
+    pub(super) fn params(&self) -> NormParams<'_> {
         NormParams { gamma: &self.gamma, beta: &self.beta, eps: self.eps }
     }
 }
@@ -81,7 +81,9 @@ impl Step {
         };
         match &self.kind {
             StepKind::Linear { weight, .. } => gemm::scratch_len(weight, rows, workers),
-            StepKind::Attention { spec, .. } => attention::scratch_len(cpu, spec, batch.max_len(), workers),
+            StepKind::Attention { spec, bias, lone, .. } => {
+                attention::biased_scratch_len(cpu, spec, position_bias(bias, *lone)?, batch.max_len(), workers)
+            }
             _ => Ok(0),
         }
     }
@@ -113,7 +115,7 @@ impl Step {
                     None => Ok(()),
                 }
             }
-            StepKind::Attention { spec, columns, bias } => {
+            StepKind::Attention { spec, columns, bias, lone } => {
                 let width = spec.heads * spec.head_dim;
                 let q = input(0)?.columns(columns[0], width)?;
                 let k = input(1)?.columns(columns[1], width)?;
@@ -123,10 +125,8 @@ impl Step {
                     Rows::Tokens => cu_kv,
                     Rows::Sequences => one_each,
                 };
-                let bias = bias
-                    .as_ref()
-                    .map(|bias| RelativeBias::new(MatRef::new(&bias.values, bias.rows, bias.columns, bias.columns)?));
-                biased_attention(cpu, exec, spec, bias.transpose()?, q, k, v, cu_q, cu_kv, scratch, out)
+                let bias = position_bias(bias, *lone)?;
+                biased_attention(cpu, exec, spec, bias, q, k, v, cu_q, cu_kv, scratch, out)
             }
             StepKind::LayerNorm(norm) => {
                 if self.in_place.is_none() {
@@ -185,6 +185,11 @@ impl Step {
     fn other_input(&self) -> usize {
         if self.in_place == Some(1) { 0 } else { 1 }
     }
+}
+
+fn position_bias(bias: &Option<Arc<StepBias>>, lone: Select) -> Result<Option<PositionBias<'_>>, KernelError> {
+    let Some(bias) = bias else { return Ok(None) };
+    Ok(Some(bias.view()?.lone(lone)))
 }
 
 #[allow(clippy::too_many_arguments)]

@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use loquat_kernels::{Activation, Arithmetic, AttentionSpec, pooling::Pooling};
 
 use super::{
-    Attention, AttentionBias, Graph, GraphError, Index, Linear, Lookup, Node, NodeId, Norm, Op, Output, Param, ParamId,
-    Part, Rotary, Select, Shape, op::selection_of,
+    Attention, AttentionBias, Graph, GraphError, Index, Linear, LogBuckets, Lookup, Node, NodeId, Norm, Op, Output,
+    Param, ParamId, Part, Projection, Rotary, Select, Shape, op::selection_of,
 };
 
 /// An embedding table by name.
@@ -58,6 +58,25 @@ pub enum DistanceBias<'a> {
         /// The longest sequence has one token more than this.
         reach: usize,
     },
+    /// Vectors for distances, which queries and keys are multiplied with.
+    Content {
+        /// Name of the tensor, `[rows, width]`.
+        name: &'a str,
+        /// Number of rows.
+        rows: usize,
+        /// Its width.
+        width: usize,
+        /// Layer norm of its rows.
+        norm: Option<NormOf<'a>>,
+        /// What makes the vectors that queries are multiplied with.
+        keys: Option<ProjectionOf<'a>>,
+        /// What makes the vectors that keys are multiplied with.
+        queries: Option<ProjectionOf<'a>>,
+        /// Which distances share a row.
+        buckets: Option<LogBuckets>,
+        /// The longest sequence has one token more than this.
+        reach: usize,
+    },
     /// Only neighbours are seen.
     Window {
         /// The largest distance that is seen.
@@ -65,6 +84,26 @@ pub enum DistanceBias<'a> {
         /// The longest sequence has one token more than this.
         reach: usize,
     },
+}
+
+/// A layer norm, by the names of its tensors.
+#[derive(Clone, Copy, Debug)]
+pub struct NormOf<'a> {
+    /// Scale.
+    pub gamma: &'a str,
+    /// Shift.
+    pub beta: &'a str,
+    /// Added to the variance.
+    pub eps: f32,
+}
+
+/// A linear layer on parameters, by the names of its tensors.
+#[derive(Clone, Copy, Debug)]
+pub struct ProjectionOf<'a> {
+    /// `[out, in]`.
+    pub weight: &'a str,
+    /// `[out]`.
+    pub bias: Option<&'a str>,
 }
 
 /// Builds a [`Graph`]. Every call checks the shapes of what it is given.
@@ -142,9 +181,22 @@ impl GraphBuilder {
         weight: RowsOf<'_>,
         bias: Option<RowsOf<'_>>,
     ) -> Result<NodeId, GraphError> {
-        let name = module_of(weight.name);
+        self.linear_parts(x, &[weight], bias)
+    }
+
+    /// The same with the weight's rows from several places, one after another.
+    ///
+    /// # Errors
+    /// As [`linear_rows`](Self::linear_rows), and if there are no places.
+    pub fn linear_parts(
+        &mut self,
+        x: NodeId,
+        weight: &[RowsOf<'_>],
+        bias: Option<RowsOf<'_>>,
+    ) -> Result<NodeId, GraphError> {
+        let name = weight.first().map_or("", |part| module_of(part.name));
         let input_width = self.shape(x).width;
-        let weight = self.param(name, weight, Some(input_width))?;
+        let weight = self.param_of_parts(name, weight, Some(input_width))?;
         let bias = bias.map(|bias| self.param(name, bias, None)).transpose()?;
         self.push(
             Op::Linear(Linear {
@@ -205,8 +257,29 @@ impl GraphBuilder {
                 let table = self.param(name, RowsOf::all(tensor, rows), Some(spec.heads))?;
                 Some(AttentionBias::Buckets { table, buckets, max_distance, reach })
             }
+            Some(DistanceBias::Content { name: tensor, rows, width, norm, keys, queries, buckets, reach }) => {
+                let table = self.param(name, RowsOf::all(tensor, rows), Some(width))?;
+                let norm = norm.map(|norm| self.norm(name, norm, width)).transpose()?;
+                let heads_width = spec.heads * spec.head_dim;
+                let mut projection = |of: Option<ProjectionOf<'_>>| {
+                    let Some(of) = of else { return Ok(None) };
+                    let weight = self.param(name, RowsOf::all(of.weight, heads_width), Some(width))?;
+                    let bias =
+                        of.bias.map(|bias| self.param(name, RowsOf::all(bias, heads_width), None)).transpose()?;
+                    Ok(Some(Projection { weight, bias }))
+                };
+                let (keys, queries) = (projection(keys)?, projection(queries)?);
+                Some(AttentionBias::Content { table, norm, keys, queries, buckets, reach })
+            }
         };
-        self.push(Op::Attention(Attention { spec, columns: [0; 3], bias }), &[q, k, v], name)
+        let op = Op::Attention(Attention { spec, columns: [0; 3], bias, lone: Select::Last });
+        self.push(op, &[q, k, v], name)
+    }
+
+    fn norm(&mut self, node: &str, norm: NormOf<'_>, width: usize) -> Result<Norm, GraphError> {
+        let gamma = self.param(node, RowsOf::all(norm.gamma, width), None)?;
+        let beta = Some(self.param(node, RowsOf::all(norm.beta, width), None)?);
+        Ok(Norm { gamma, beta, eps: norm.eps })
     }
 
     /// Layer norm of each row, with `gamma` and `beta` as wide as `x`.
@@ -215,10 +288,8 @@ impl GraphBuilder {
     /// If a name is taken by a parameter of another shape, or `eps` isn't finite.
     pub fn layer_norm(&mut self, x: NodeId, gamma: &str, beta: &str, eps: f32) -> Result<NodeId, GraphError> {
         let name = module_of(gamma);
-        let width = self.shape(x).width;
-        let gamma = self.param(name, RowsOf::all(gamma, width), None)?;
-        let beta = Some(self.param(name, RowsOf::all(beta, width), None)?);
-        self.push(Op::LayerNorm(Norm { gamma, beta, eps }), &[x], name)
+        let norm = self.norm(name, NormOf { gamma, beta, eps }, self.shape(x).width)?;
+        self.push(Op::LayerNorm(norm), &[x], name)
     }
 
     /// Layer norm of each row that is scaled and not shifted.
@@ -337,12 +408,20 @@ impl GraphBuilder {
 
     /// The parameter of these rows; the same rows are the same parameter.
     fn param(&mut self, node: &str, rows: RowsOf<'_>, width: Option<usize>) -> Result<ParamId, GraphError> {
-        let RowsOf { name, first, rows, of } = rows;
+        self.param_of_parts(node, &[rows], width)
+    }
+
+    fn param_of_parts(&mut self, node: &str, rows: &[RowsOf<'_>], width: Option<usize>) -> Result<ParamId, GraphError> {
         let error = |what| GraphError::Node { node: node.to_owned(), op: "parameter", what };
-        if first.checked_add(rows).is_none_or(|end| end > of) {
+        let Some(&RowsOf { name, of, .. }) = rows.first() else { return Err(error("it has no rows".to_owned())) };
+        if let Some(RowsOf { name, first, rows, of }) =
+            rows.iter().find(|part| part.first.checked_add(part.rows).is_none_or(|end| end > part.of))
+        {
             return Err(error(format!("rows {first}..+{rows} of {name}, which has {of}")));
         }
-        let param = Param { parts: vec![Part { name: name.to_owned(), first, rows, of }], width };
+        let part =
+            |rows: &RowsOf<'_>| Part { name: rows.name.to_owned(), first: rows.first, rows: rows.rows, of: rows.of };
+        let param = Param { parts: rows.iter().map(part).collect(), width };
         let known = self.by_name.entry(name.to_owned()).or_default();
         for &id in known.iter() {
             let other = &self.graph.params[id.0];

@@ -80,6 +80,7 @@ impl Graph {
                 }
                 match &attention.bias {
                     Some(AttentionBias::Buckets { table, .. }) => write!(f, ", bias {}", param(*table))?,
+                    Some(AttentionBias::Content { table, .. }) => write!(f, ", distances by {}", param(*table))?,
                     Some(AttentionBias::Window { distance, .. }) => write!(f, ", up to {distance} tokens away")?,
                     None => {}
                 }

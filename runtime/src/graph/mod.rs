@@ -11,10 +11,10 @@ mod op;
 mod rewrite;
 mod verify;
 
-pub use builder::{DistanceBias, GraphBuilder, RowsOf, Table};
+pub use builder::{DistanceBias, GraphBuilder, NormOf, ProjectionOf, RowsOf, Table};
 pub use loquat_kernels::gather::Select;
 pub(crate) use op::MAX_TABLES;
-pub use op::{Attention, AttentionBias, Index, Linear, Lookup, Norm, Op, Rotary};
+pub use op::{Attention, AttentionBias, Index, Linear, LogBuckets, Lookup, Norm, Op, Projection, Rotary};
 pub(crate) use rewrite::Rewrite;
 
 use std::fmt;

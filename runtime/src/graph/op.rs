@@ -115,10 +115,12 @@ pub struct Attention {
     pub columns: [usize; 3],
     /// What is added to the scores for the distance between query and key.
     pub bias: Option<AttentionBias>,
+    /// Which token a query is, where there is one for each sequence.
+    pub lone: Select,
 }
 
 /// What an attention adds to its scores for the distance between query and key.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum AttentionBias {
     /// A learned bias for each head and each range of distances, as T5 has it: short distances have a bucket each, longer ones share
     /// buckets whose sizes grow, and half of the buckets are for keys behind the query.
@@ -132,6 +134,23 @@ pub enum AttentionBias {
         /// The longest sequence has one token more than this.
         reach: usize,
     },
+    /// Vectors for distances, made once from a table, that queries and keys are multiplied with before the scores are scaled: what DeBERTa calls
+    /// disentangled attention.
+    Content {
+        /// `[rows, width]`. Row `rows / 2 + d` is for a key `d` tokens before its query, or `-d` behind it; further ones share the outermost
+        /// rows.
+        table: ParamId,
+        /// Layer norm of the table's rows.
+        norm: Option<Norm>,
+        /// What makes the vectors that queries are multiplied with.
+        keys: Option<Projection>,
+        /// What makes the vectors that keys are multiplied with.
+        queries: Option<Projection>,
+        /// Which distances share a row, if any do.
+        buckets: Option<LogBuckets>,
+        /// The longest sequence has one token more than this.
+        reach: usize,
+    },
     /// Nothing up to a distance, and minus infinity beyond it: a query sees its neighbours alone.
     Window {
         /// The largest distance that is seen.
@@ -139,6 +158,25 @@ pub enum AttentionBias {
         /// The longest sequence has one token more than this.
         reach: usize,
     },
+}
+
+/// A linear layer that is applied to parameters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Projection {
+    /// `[out, in]`.
+    pub weight: ParamId,
+    /// `[out]`.
+    pub bias: Option<ParamId>,
+}
+
+/// Distances up to half the number of buckets stand for themselves; further ones share buckets whose sizes grow, until `max_distance - 1` would
+/// be one less than all buckets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogBuckets {
+    /// Buckets of either direction: an even number, 4 at least.
+    pub buckets: usize,
+    /// More than half the number of buckets, plus one.
+    pub max_distance: usize,
 }
 
 /// Rotary position embeddings (Su et al., 2021), <https://arxiv.org/abs/2104.09864>: element `i` of the first half of a head and element
@@ -221,6 +259,16 @@ impl Op {
             }
             Op::LayerNorm(norm) | Op::AddNorm(norm) => norm_params(norm, &mut f),
             Op::Attention(Attention { bias: Some(AttentionBias::Buckets { table, .. }), .. }) => f(table),
+            Op::Attention(Attention {
+                bias: Some(AttentionBias::Content { table, norm, keys, queries, .. }), ..
+            }) => {
+                f(table);
+                norm.iter_mut().for_each(|norm| norm_params(norm, &mut f));
+                for projection in keys.iter_mut().chain(queries) {
+                    f(&mut projection.weight);
+                    projection.bias.iter_mut().for_each(&mut f);
+                }
+            }
             Op::Attention(_)
             | Op::Add
             | Op::Mul
@@ -396,13 +444,33 @@ impl Check<'_> {
         match &attention.bias {
             None => {}
             Some(AttentionBias::Window { reach, .. }) => {
-                self.tokens(self.inputs[0])?;
                 if *reach > MAX_WIDTH {
                     return Err(format!("distances up to {reach} are too many"));
                 }
             }
+            Some(AttentionBias::Content { table, norm, keys, queries, buckets, reach }) => {
+                let table_width = self.table(*table)?;
+                self.norm(norm.as_ref(), table_width)?;
+                for projection in keys.iter().chain(queries) {
+                    self.equal(
+                        "input width of a projection of distances",
+                        table_width,
+                        self.table(projection.weight)?,
+                    )?;
+                    self.equal("width of the vectors for distances", width, self.rows_of(projection.weight)?)?;
+                    if let Some(bias) = projection.bias {
+                        self.vector("length of the bias of a projection", bias, width)?;
+                    }
+                }
+                let rows = self.rows_of(*table)?;
+                let fitting = |&LogBuckets { buckets, max_distance }: &LogBuckets| {
+                    buckets >= 4 && buckets.is_multiple_of(2) && max_distance > buckets / 2 + 1
+                };
+                if !rows.is_multiple_of(2) || rows == 0 || !buckets.as_ref().is_none_or(fitting) || *reach > MAX_WIDTH {
+                    return Err(format!("distances up to {reach} can't be put into {rows} rows, by {buckets:?}"));
+                }
+            }
             Some(AttentionBias::Buckets { table, buckets, max_distance, reach }) => {
-                self.tokens(self.inputs[0])?;
                 self.equal("width of the table of biases", spec.heads, self.table(*table)?)?;
                 let rows = self.rows_of(*table)?;
                 if !(*buckets >= 4 && buckets.is_multiple_of(2) && *buckets <= rows) {
