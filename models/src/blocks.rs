@@ -121,7 +121,7 @@ fn self_attention(
 }
 
 /// `norm(sublayer + x)`, the post-norm of the original transformer.
-fn add_and_norm(
+pub(crate) fn add_and_norm(
     builder: &mut GraphBuilder,
     sublayer: NodeId,
     x: NodeId,

@@ -27,6 +27,7 @@ mod labels;
 mod model;
 pub mod modernbert;
 pub mod mpnet;
+pub mod nomic_bert;
 mod registry;
 pub mod roberta;
 mod task;

@@ -7,7 +7,8 @@ use serde::Deserialize;
 
 use crate::{
     Model, ModelError, albert::Albert, bert::Bert, config::Source, deberta::Deberta, deberta_v2::DebertaV2,
-    distilbert::DistilBert, electra::Electra, modernbert::ModernBert, mpnet::Mpnet, roberta::Roberta,
+    distilbert::DistilBert, electra::Electra, modernbert::ModernBert, mpnet::Mpnet, nomic_bert::NomicBert,
+    roberta::Roberta,
 };
 
 /// An architecture that can be loaded.
@@ -44,6 +45,7 @@ pub const ARCHITECTURES: &[Architecture] = &[
     architecture!("modernbert", "ModernBert", ModernBert),
     architecture!("deberta-v2", "DebertaV2", DebertaV2),
     architecture!("deberta", "Deberta", Deberta),
+    architecture!("nomic_bert", "NomicBert", NomicBert),
 ];
 
 /// A model and its weights.

@@ -11,7 +11,7 @@ import transformers
 from transformers import AutoModel
 
 from bert_goldens import write_cases
-from tiny_bert import save
+from tiny_bert import save, write_json
 
 LABELS = ["O", "B-PER", "I-PER", "B-LOC", "I-LOC"]
 
@@ -40,6 +40,8 @@ class Architecture:
     tasks: list[str] = field(default_factory=lambda: COMMON)
     longest: int | None = None
     note: str = ""
+    # Fields of the configuration that older files have under other names.
+    fields: dict[str, str] = field(default_factory=dict)
 
 
 def sizes(hidden: int, heads: int, intermediate: int, layers: int, vocab: int, positions: int, types: int, **more) -> dict:
@@ -102,6 +104,14 @@ ARCHITECTURES = [
     Architecture("deberta-c2p", "Deberta", sizes(12, 2, 17, 1, 37, 24, 2, relative_attention=True, max_relative_positions=7,
                                                  pos_att_type="c2p", legacy=False), 24, tasks=["feature-extraction", "fill-mask"],
                  note="products of queries alone, with vectors for distances up to 7"),
+    Architecture("nomic_bert", "NomicBert", sizes(20, 2, 27, 2, 43, 40, 2), 40,
+                 tasks=["feature-extraction", "fill-mask", "text-classification", "token-classification"],
+                 note="head size 10"),
+    Architecture("nomic_bert-published", "NomicBert", sizes(24, 3, 31, 2, 41, 30, 2), 30, tasks=["feature-extraction", "fill-mask"],
+                 note="fields as the checkpoints were published",
+                 fields=dict(hidden_size="n_embd", num_attention_heads="n_head", num_hidden_layers="n_layer", intermediate_size="n_inner",
+                             max_position_embeddings="n_positions", layer_norm_eps="layer_norm_epsilon", head_dim="", hidden_act="",
+                             rope_parameters="")),
 ]
 
 
@@ -165,6 +175,13 @@ def run(model: torch.nn.Module, task: str, sequence: dict) -> dict[str, torch.Te
     return {name: value if value.ndim == 2 else value.unsqueeze(0) for name, value in found.items()}
 
 
+def rename_fields(file: Path, names: dict[str, str]) -> None:
+    """Gives fields other names, or takes those away that have none."""
+    if names:
+        config = json.loads(file.read_text())
+        write_json(file, {names.get(name, name): value for name, value in config.items() if names.get(name, name)})
+
+
 def write(out: Path, only: set[str] | None = None) -> None:
     """All architectures, or those of the names given. A place in the list is a seed: new ones come last."""
     for number, architecture in enumerate(ARCHITECTURES):
@@ -192,6 +209,7 @@ def write(out: Path, only: set[str] | None = None) -> None:
                     expected[f"{case['name']}.{name}"] = value
                     spread[name] = float(value.std())
             save(folder / task / "cases.safetensors", expected)
+            rename_fields(folder / task / "config.json", architecture.fields)
             for file in (folder / task).iterdir():
                 file.chmod(0o644)
             print(architecture.name, task, ", ".join(f"{name} std {value:.2f}" for name, value in spread.items()))
