@@ -38,6 +38,7 @@ mod amx;
 pub mod attention;
 mod buffer;
 mod cpu;
+pub mod elementwise;
 pub mod embedding;
 mod error;
 pub mod gather;
@@ -45,6 +46,7 @@ pub mod gemm;
 #[cfg(all(test, unix))]
 mod guard;
 mod math;
+pub mod neighbours;
 pub mod norm;
 pub mod normalize;
 pub mod peak;

@@ -6,7 +6,9 @@
 
 use loquat_runtime::{
     Activation, Arithmetic, AttentionSpec, Weights,
-    graph::{DistanceBias, GraphBuilder, GraphError, Index, LogBuckets, NodeId, NormOf, ProjectionOf},
+    graph::{
+        DistanceBias, GraphBuilder, GraphError, Index, LogBuckets, Neighbours, NodeId, NormOf, Order, ProjectionOf,
+    },
 };
 use serde::Deserialize;
 
@@ -46,6 +48,8 @@ pub struct DebertaConfig {
     pub share_att_key: bool,
     pub norm_rel_ebd: String,
     pub conv_kernel_size: usize,
+    pub conv_groups: usize,
+    pub conv_act: String,
     pub talking_head: bool,
     pub pooler_hidden_act: String,
 }
@@ -82,6 +86,8 @@ impl Default for DebertaConfig {
             share_att_key: false,
             norm_rel_ebd: "none".to_owned(),
             conv_kernel_size: 0,
+            conv_groups: 1,
+            conv_act: "tanh".to_owned(),
             talking_head: false,
             pooler_hidden_act: "gelu".to_owned(),
         }
@@ -95,6 +101,7 @@ pub(crate) struct Deberta {
     pub(crate) config: DebertaConfig,
     pub(crate) sizes: LayerSizes,
     pooler_activation: Activation,
+    conv_activation: Activation,
     /// Whether queries and keys are multiplied with vectors for distances.
     pub(crate) by_queries: bool,
     pub(crate) by_keys: bool,
@@ -125,8 +132,11 @@ impl Deberta {
                 format!("{head_dim}, a head's share of hidden_size"),
             ));
         }
-        if config.conv_kernel_size > 0 {
-            return Err(fields.error("conv_kernel_size", config.conv_kernel_size, "0: convolutions aren't there"));
+        if config.conv_kernel_size > 0 && (config.conv_kernel_size.is_multiple_of(2) || config.conv_kernel_size > 99) {
+            return Err(fields.error("conv_kernel_size", config.conv_kernel_size, "0, or an odd number up to 99"));
+        }
+        if config.conv_kernel_size > 0 && config.conv_groups != 1 {
+            return Err(fields.error("conv_groups", config.conv_groups, 1));
         }
         let [by_queries, by_keys] = products(&fields, config.pos_att_type.as_ref())?;
         let span = |value: i64| usize::try_from(value).ok().filter(|&value| value > 0);
@@ -153,8 +163,19 @@ impl Deberta {
             activation: fields.activation("hidden_act", &config.hidden_act)?,
             eps: fields.eps("layer_norm_eps", config.layer_norm_eps)?,
         };
+        let conv_activation = fields.activation("conv_act", &config.conv_act)?;
         let pooler_activation = fields.activation("pooler_hidden_act", &config.pooler_hidden_act)?;
-        Ok(Deberta { common, config, sizes, pooler_activation, by_queries, by_keys, buckets, span: (field, rows) })
+        Ok(Deberta {
+            common,
+            config,
+            sizes,
+            pooler_activation,
+            conv_activation,
+            by_queries,
+            by_keys,
+            buckets,
+            span: (field, rows),
+        })
     }
 
     fn embeddings(&self) -> Embeddings {
@@ -218,9 +239,24 @@ impl Deberta {
             let distances = (config.relative_attention && products > 1).then_some(distances);
             let names = LayerModules::bert(layer);
             let attended = builder.biased_attention(&names.attention, q, k, v, spec, distances)?;
-            x = blocks::rest_of_post_norm_layer(builder, x, attended, &names, &self.sizes)?;
+            let transformed = blocks::rest_of_post_norm_layer(builder, x, attended, &names, &self.sizes)?;
+            x = match layer {
+                0 if config.conv_kernel_size > 0 => self.convolution(builder, x, transformed)?,
+                _ => transformed,
+            };
         }
         Ok(Encoder { last_hidden_state: x })
+    }
+
+    /// What the second version adds to its first layer: a convolution of what that layer read.
+    fn convolution(&self, builder: &mut GraphBuilder, x: NodeId, residual: NodeId) -> Result<NodeId, GraphError> {
+        // At most 99, as was checked.
+        let reach = (self.config.conv_kernel_size / 2) as i32;
+        let neighbours = Neighbours { offsets: (-reach..=reach).collect(), order: Order::Columns };
+        let x = builder.neighbours(x, neighbours)?;
+        let x = blocks::linear(builder, x, "encoder.conv.conv", self.config.hidden_size)?;
+        let x = builder.activation(x, self.conv_activation)?;
+        blocks::add_and_norm(builder, x, residual, "encoder.conv.LayerNorm", self.sizes.eps)
     }
 
     /// The heads that both versions have.

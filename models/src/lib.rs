@@ -24,6 +24,7 @@ pub mod electra;
 mod embeddings;
 mod error;
 mod labels;
+pub mod mobilebert;
 mod model;
 pub mod modernbert;
 pub mod mpnet;

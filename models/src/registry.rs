@@ -7,8 +7,8 @@ use serde::Deserialize;
 
 use crate::{
     Model, ModelError, albert::Albert, bert::Bert, config::Source, deberta::Deberta, deberta_v2::DebertaV2,
-    distilbert::DistilBert, electra::Electra, modernbert::ModernBert, mpnet::Mpnet, nomic_bert::NomicBert,
-    roberta::Roberta,
+    distilbert::DistilBert, electra::Electra, mobilebert::MobileBert, modernbert::ModernBert, mpnet::Mpnet,
+    nomic_bert::NomicBert, roberta::Roberta,
 };
 
 /// An architecture that can be loaded.
@@ -46,6 +46,7 @@ pub const ARCHITECTURES: &[Architecture] = &[
     architecture!("deberta-v2", "DebertaV2", DebertaV2),
     architecture!("deberta", "Deberta", Deberta),
     architecture!("nomic_bert", "NomicBert", NomicBert),
+    architecture!("mobilebert", "MobileBert", MobileBert),
 ];
 
 /// A model and its weights.

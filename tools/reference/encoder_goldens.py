@@ -112,19 +112,38 @@ ARCHITECTURES = [
                  fields=dict(hidden_size="n_embd", num_attention_heads="n_head", num_hidden_layers="n_layer", intermediate_size="n_inner",
                              max_position_embeddings="n_positions", layer_norm_eps="layer_norm_epsilon", head_dim="", hidden_act="",
                              rope_parameters="")),
+    Architecture("mobilebert", "MobileBert", sizes(20, 2, 23, 2, 43, 28, 2, embedding_size=12, intra_bottleneck_size=14,
+                                                   num_feedforward_networks=3), 28,
+                 tasks=COMMON + ["next-sentence-prediction"], note="head size 7; three feed-forward blocks"),
+    Architecture("mobilebert-norms", "MobileBert", sizes(18, 3, 25, 1, 37, 24, 2, embedding_size=18, intra_bottleneck_size=12,
+                                                         num_feedforward_networks=1, normalization_type="layer_norm",
+                                                         use_bottleneck_attention=True, classifier_activation=False,
+                                                         tie_word_embeddings=False), 24,
+                 tasks=["feature-extraction", "fill-mask", "text-classification"],
+                 note="layer norms; the attention inside of the bottleneck; a pooler without weights; a decoder of its own"),
+    Architecture("mobilebert-wide", "MobileBert", sizes(12, 2, 17, 1, 37, 22, 2, embedding_size=9, use_bottleneck=False,
+                                                        trigram_input=False), 22,
+                 tasks=["feature-extraction"], note="without bottlenecks, and without neighbours in the embeddings"),
+    Architecture("deberta-v2-conv", "DebertaV2", sizes(18, 3, 25, 2, 41, 26, 0, relative_attention=True, position_buckets=6,
+                                                       max_relative_positions=20, pos_att_type=["c2p", "p2c"], share_att_key=True,
+                                                       norm_rel_ebd="layer_norm", conv_kernel_size=3, conv_act="gelu",
+                                                       position_biased_input=False, attention_head_size=6), 26, types=1,
+                 tasks=["feature-extraction"], note="a convolution beside the first layer"),
 ]
 
 
 def draw(model: torch.nn.Module, seed: int) -> None:
     """Weights under which nothing hides; see tiny_bert.py."""
     rng = np.random.default_rng(seed)
+    # Without norms that look at the values, sums of two would grow from layer to layer.
+    shrinking = {f"{name}.weight" for name, module in model.named_modules() if type(module).__name__ == "NoNorm"}
     for name, parameter in sorted(model.named_parameters()):
         values = rng.standard_normal(tuple(parameter.shape))
         if parameter.ndim == 2 and "embedding" not in name and "relative_attention_bias" not in name:
             gain = 1.3 if any(part in name for part in ("query", "key", "q_lin", "k_lin", ".q.", ".k.", "Wqkv", "in_proj")) else 1.0
             values *= gain / np.sqrt(parameter.shape[1])
         elif name.endswith("weight") and "norm" in name.lower():
-            values = 1.0 + 0.2 * values
+            values = (0.6 if name in shrinking else 1.0) * (1.0 + 0.2 * values)
         elif parameter.ndim == 1:
             values *= 0.2
         with torch.no_grad():

@@ -59,6 +59,9 @@ impl Step {
             | StepKind::AddNorm(_)
             | StepKind::Add
             | StepKind::Mul
+            | StepKind::Affine { .. }
+            | StepKind::Columns { .. }
+            | StepKind::Neighbours(_)
             | StepKind::Rotary(_)
             | StepKind::Activation(_)
             | StepKind::Pool(_)
@@ -93,6 +96,9 @@ impl Step {
             StepKind::AddNorm(_) => row_wise("add_layer_norm"),
             StepKind::Add => row_wise("add"),
             StepKind::Mul => row_wise("mul"),
+            StepKind::Affine { .. } => row_wise("affine"),
+            StepKind::Columns { .. } => row_wise("columns"),
+            StepKind::Neighbours(_) => row_wise("neighbours"),
             StepKind::Rotary(_) => row_wise("rotary"),
             StepKind::Activation(activation) => row_wise(&format!("{activation:?}")),
             StepKind::Pool(kind) => row_wise(&format!("pool {kind:?}")),

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use loquat_kernels::{
     Activation, AttentionSpec, Cpu, Epilogue, Exec, KernelError, MatMut, MatRef, PackedRhs, PositionBias, activation,
     attention, biased_attention,
+    elementwise::{self, Elementwise},
     embedding::{self, EmbeddingTable, Indices, Lookup},
-    gather, gemm,
+    gather, gemm, neighbours,
     norm::{self, NormParams},
     normalize,
     pooling::{self, Pooling},
@@ -19,7 +20,7 @@ use super::{
 };
 use crate::{
     batch::BatchView,
-    graph::{Index, MAX_TABLES, Rows, Select},
+    graph::{Index, MAX_TABLES, Neighbours, Rows, Select},
     weights::{Scales, Source, Storage, Weights},
 };
 
@@ -44,6 +45,9 @@ pub(super) enum StepKind {
     AddNorm(StepNorm),
     Add,
     Mul,
+    Affine { gamma: Vec<f32>, beta: Vec<f32> },
+    Columns { first: usize },
+    Neighbours(Neighbours),
     Rotary(Arc<StepRotary>),
     Activation(Activation),
     Pool(Pooling),
@@ -144,15 +148,26 @@ impl Step {
                 if self.in_place.is_none() {
                     copy(input(0)?, &mut out);
                 }
-                add(&mut out, input(self.other_input())?);
-                Ok(())
+                elementwise::apply(cpu, exec, Elementwise::Add(input(self.other_input())?), out)
             }
             StepKind::Mul => {
                 if self.in_place.is_none() {
                     copy(input(0)?, &mut out);
                 }
-                multiply(&mut out, input(self.other_input())?);
+                elementwise::apply(cpu, exec, Elementwise::Multiply(input(self.other_input())?), out)
+            }
+            StepKind::Affine { gamma, beta } => {
+                if self.in_place.is_none() {
+                    copy(input(0)?, &mut out);
+                }
+                elementwise::apply(cpu, exec, Elementwise::Affine { scale: gamma, shift: beta }, out)
+            }
+            StepKind::Columns { first } => {
+                copy(input(0)?.columns(*first, self.out.width)?, &mut out);
                 Ok(())
+            }
+            StepKind::Neighbours(Neighbours { offsets, order }) => {
+                neighbours::beside(exec, offsets, *order, input(0)?, batch.cu_seqlens(), out)
             }
             StepKind::Rotary(rotary) => {
                 if self.in_place.is_none() {
@@ -236,23 +251,5 @@ fn lookup<'a>(table: &'a StepTable, weights: &'a Weights, batch: BatchView<'a>, 
 fn copy(from: MatRef<'_>, to: &mut MatMut<'_>) {
     for row in 0..from.rows() {
         to.row_mut(row).copy_from_slice(from.row(row));
-    }
-}
-
-/// A product that gates one value with another.
-fn multiply(to: &mut MatMut<'_>, other: MatRef<'_>) {
-    for row in 0..other.rows() {
-        for (to, other) in to.row_mut(row).iter_mut().zip(other.row(row)) {
-            *to *= other;
-        }
-    }
-}
-
-/// A sum that no pass could fold into anything.
-fn add(to: &mut MatMut<'_>, other: MatRef<'_>) {
-    for row in 0..other.rows() {
-        for (to, other) in to.row_mut(row).iter_mut().zip(other.row(row)) {
-            *to += other;
-        }
     }
 }

@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use loquat_kernels::{Activation, Arithmetic, AttentionSpec, pooling::Pooling};
 
 use super::{
-    Attention, AttentionBias, Graph, GraphError, Index, Linear, LogBuckets, Lookup, Node, NodeId, Norm, Op, Output,
-    Param, ParamId, Part, Projection, Rotary, Select, Shape, op::selection_of,
+    Affine, Attention, AttentionBias, Graph, GraphError, Index, Linear, LogBuckets, Lookup, Neighbours, Node, NodeId,
+    Norm, Op, Output, Param, ParamId, Part, Projection, Rotary, Select, Shape, op::selection_of,
 };
 
 /// An embedding table by name.
@@ -198,6 +198,35 @@ impl GraphBuilder {
         let input_width = self.shape(x).width;
         let weight = self.param_of_parts(name, weight, Some(input_width))?;
         let bias = bias.map(|bias| self.param(name, bias, None)).transpose()?;
+        self.push_linear(x, weight, bias, name)
+    }
+
+    /// `x · weight + bias`, with `weight` `[x's width, width]`, the transpose of what PyTorch's linear layers have.
+    ///
+    /// # Errors
+    /// If a name is taken by a parameter of another shape.
+    pub fn linear_transposed(
+        &mut self,
+        x: NodeId,
+        width: usize,
+        weight: &str,
+        bias: Option<&str>,
+    ) -> Result<NodeId, GraphError> {
+        let name = module_of(weight);
+        let part = Part { name: weight.to_owned(), first: 0, rows: width, of: width, transposed: true };
+        let param = Param { parts: vec![part], width: Some(self.shape(x).width) };
+        let weight = self.known_or_new(name, param)?;
+        let bias = bias.map(|bias| self.param(name, RowsOf::all(bias, width), None)).transpose()?;
+        self.push_linear(x, weight, bias, name)
+    }
+
+    fn push_linear(
+        &mut self,
+        x: NodeId,
+        weight: ParamId,
+        bias: Option<ParamId>,
+        name: &str,
+    ) -> Result<NodeId, GraphError> {
         self.push(
             Op::Linear(Linear {
                 weight,
@@ -301,6 +330,35 @@ impl GraphBuilder {
         let width = self.shape(x).width;
         let gamma = self.param(name, RowsOf::all(gamma, width), None)?;
         self.push(Op::LayerNorm(Norm { gamma, beta: None, eps }), &[x], name)
+    }
+
+    /// Each column multiplied with its `gamma`, and its `beta` added; both are as wide as `x`.
+    ///
+    /// # Errors
+    /// If a name is taken by a parameter of another shape.
+    pub fn affine(&mut self, x: NodeId, gamma: &str, beta: &str) -> Result<NodeId, GraphError> {
+        let name = module_of(gamma);
+        let width = self.shape(x).width;
+        let [gamma, beta] = [gamma, beta].map(|tensor| self.param(name, RowsOf::all(tensor, width), None));
+        self.push(Op::Affine(Affine { gamma: gamma?, beta: beta? }), &[x], name)
+    }
+
+    /// The columns from `first` on.
+    ///
+    /// # Errors
+    /// If `x` hasn't as many.
+    pub fn columns(&mut self, x: NodeId, first: usize, width: usize) -> Result<NodeId, GraphError> {
+        let name = format!("{}.columns", self.graph.node(x).name);
+        self.push(Op::Columns { first, width }, &[x], &name)
+    }
+
+    /// Each token's row beside those of its neighbours.
+    ///
+    /// # Errors
+    /// If `x` hasn't one row per token.
+    pub fn neighbours(&mut self, x: NodeId, neighbours: Neighbours) -> Result<NodeId, GraphError> {
+        let name = format!("{}.neighbours", self.graph.node(x).name);
+        self.push(Op::Neighbours(neighbours), &[x], &name)
     }
 
     /// `a · b`, element by element.
@@ -413,22 +471,34 @@ impl GraphBuilder {
 
     fn param_of_parts(&mut self, node: &str, rows: &[RowsOf<'_>], width: Option<usize>) -> Result<ParamId, GraphError> {
         let error = |what| GraphError::Node { node: node.to_owned(), op: "parameter", what };
-        let Some(&RowsOf { name, of, .. }) = rows.first() else { return Err(error("it has no rows".to_owned())) };
         if let Some(RowsOf { name, first, rows, of }) =
             rows.iter().find(|part| part.first.checked_add(part.rows).is_none_or(|end| end > part.of))
         {
             return Err(error(format!("rows {first}..+{rows} of {name}, which has {of}")));
         }
-        let part =
-            |rows: &RowsOf<'_>| Part { name: rows.name.to_owned(), first: rows.first, rows: rows.rows, of: rows.of };
-        let param = Param { parts: rows.iter().map(part).collect(), width };
-        let known = self.by_name.entry(name.to_owned()).or_default();
+        let part = |rows: &RowsOf<'_>| Part {
+            name: rows.name.to_owned(),
+            first: rows.first,
+            rows: rows.rows,
+            of: rows.of,
+            transposed: false,
+        };
+        self.known_or_new(node, Param { parts: rows.iter().map(part).collect(), width })
+    }
+
+    fn known_or_new(&mut self, node: &str, param: Param) -> Result<ParamId, GraphError> {
+        let error = |what| GraphError::Node { node: node.to_owned(), op: "parameter", what };
+        let Some(Part { name, of, transposed, .. }) = param.parts.first() else {
+            return Err(error("it has no rows".to_owned()));
+        };
+        let known = self.by_name.entry(name.clone()).or_default();
         for &id in known.iter() {
             let other = &self.graph.params[id.0];
             if *other == param {
                 return Ok(id);
             }
-            if other.width != width || other.parts[0].of != of {
+            let Part { of: other_of, transposed: other_transposed, .. } = other.parts[0];
+            if (other.width, other_of, other_transposed) != (param.width, *of, *transposed) {
                 return Err(error(format!("{name} is used as {other} and as {param}")));
             }
         }

@@ -10,6 +10,9 @@ impl fmt::Display for Param {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (i, part) in self.parts.iter().enumerate() {
             write!(f, "{}{}", if i == 0 { "" } else { " + " }, part.name)?;
+            if part.transposed {
+                f.write_str("ᵀ")?;
+            }
             if part.rows != part.of {
                 write!(f, "[{}..{}]", part.first, part.first + part.rows)?;
             }
@@ -95,6 +98,9 @@ impl Graph {
             Op::Pool(kind) => write!(f, " {kind:?}")?,
             Op::Select(which) => write!(f, " {which:?}")?,
             Op::Rotary(rotary) => write!(f, " heads of {}, base {}", rotary.head_dim, rotary.theta)?,
+            Op::Affine(affine) => write!(f, " {}", param(affine.gamma))?,
+            Op::Columns { first, width } => write!(f, " {first}..{}", first + width)?,
+            Op::Neighbours(neighbours) => write!(f, " {:?} by {:?}", neighbours.offsets, neighbours.order)?,
             Op::Add | Op::Mul | Op::L2Normalize => {}
         }
         Ok(())

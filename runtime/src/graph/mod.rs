@@ -12,9 +12,11 @@ mod rewrite;
 mod verify;
 
 pub use builder::{DistanceBias, GraphBuilder, NormOf, ProjectionOf, RowsOf, Table};
-pub use loquat_kernels::gather::Select;
+pub use loquat_kernels::{gather::Select, neighbours::Order};
 pub(crate) use op::MAX_TABLES;
-pub use op::{Attention, AttentionBias, Index, Linear, LogBuckets, Lookup, Norm, Op, Projection, Rotary};
+pub use op::{
+    Affine, Attention, AttentionBias, Index, Linear, LogBuckets, Lookup, Neighbours, Norm, Op, Projection, Rotary,
+};
 pub(crate) use rewrite::Rewrite;
 
 use std::fmt;
@@ -78,8 +80,10 @@ pub struct Part {
     pub first: usize,
     /// How many rows are used.
     pub rows: usize,
-    /// The tensor's first dimension.
+    /// The tensor's first dimension; its last one if it is transposed.
     pub of: usize,
+    /// Whether rows are columns of the stored tensor.
+    pub transposed: bool,
 }
 
 impl Param {

@@ -1,6 +1,6 @@
 //! The operations, and the shape that each gives.
 
-use loquat_kernels::{Activation, Arithmetic, AttentionSpec, gather::Select, pooling::Pooling};
+use loquat_kernels::{Activation, Arithmetic, AttentionSpec, gather::Select, neighbours::Order, pooling::Pooling};
 
 use super::{Param, ParamId, Rows, Shape};
 
@@ -31,6 +31,17 @@ pub enum Op {
     AddNorm(Norm),
     /// Sum of two values. Inputs: `a`, `b`.
     Add,
+    /// Each column multiplied with a number of its own, and another one added. Input: `x`.
+    Affine(Affine),
+    /// Some of the columns. Input: `x`.
+    Columns {
+        /// The first one.
+        first: usize,
+        /// How many.
+        width: usize,
+    },
+    /// Each token's row beside those of its neighbours. Input: `x`, `[tokens, width]`.
+    Neighbours(Neighbours),
     /// Product of two values, element by element. Inputs: `a`, `b`.
     Mul,
     /// Each head of each token turned by the token's position. Input: `x`, `[tokens, heads × head_dim]`.
@@ -87,6 +98,24 @@ pub struct Norm {
     pub beta: Option<ParamId>,
     /// Added to the variance.
     pub eps: f32,
+}
+
+/// Parameters of a norm that doesn't look at the values: MobileBERT's `NoNorm`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Affine {
+    /// Scale, `[width]`.
+    pub gamma: ParamId,
+    /// Shift, `[width]`.
+    pub beta: ParamId,
+}
+
+/// Which neighbours stand beside a token, as `offset` tokens behind it, or `-offset` before it. Beyond the ends of its sequence are zeros.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Neighbours {
+    /// The offsets, 0 for the token itself.
+    pub offsets: Vec<i32>,
+    /// Which values are together.
+    pub order: Order,
 }
 
 /// A linear layer and what is done to its result before it is stored.
@@ -210,6 +239,9 @@ impl Op {
             Op::LayerNorm(_) => "layer_norm",
             Op::AddNorm(_) => "add_norm",
             Op::Add => "add",
+            Op::Affine(_) => "affine",
+            Op::Columns { .. } => "columns",
+            Op::Neighbours(_) => "neighbours",
             Op::Mul => "mul",
             Op::Rotary(_) => "rotary",
             Op::Activation(_) => "activation",
@@ -226,19 +258,32 @@ impl Op {
             | Op::LayerNorm(_)
             | Op::AddNorm(_)
             | Op::Add
+            | Op::Affine(_)
+            | Op::Columns { .. }
             | Op::Mul
             | Op::Activation(_)
             | Op::L2Normalize => true,
-            Op::Embedding { .. } | Op::Attention(_) | Op::Rotary(_) | Op::Pool(_) | Op::Select(_) => false,
+            Op::Embedding { .. }
+            | Op::Attention(_)
+            | Op::Neighbours(_)
+            | Op::Rotary(_)
+            | Op::Pool(_)
+            | Op::Select(_) => false,
         }
     }
 
     /// Which inputs the result may be written over, if nothing reads them afterwards.
     pub(crate) fn in_place_inputs(&self) -> &'static [usize] {
         match self {
-            Op::LayerNorm(_) | Op::Activation(_) | Op::L2Normalize | Op::Rotary(_) => &[0],
+            Op::LayerNorm(_) | Op::Affine(_) | Op::Activation(_) | Op::L2Normalize | Op::Rotary(_) => &[0],
             Op::AddNorm(_) | Op::Add | Op::Mul => &[0, 1],
-            Op::Linear(_) | Op::Embedding { .. } | Op::Attention(_) | Op::Pool(_) | Op::Select(_) => &[],
+            Op::Linear(_)
+            | Op::Embedding { .. }
+            | Op::Attention(_)
+            | Op::Columns { .. }
+            | Op::Neighbours(_)
+            | Op::Pool(_)
+            | Op::Select(_) => &[],
         }
     }
 
@@ -269,8 +314,11 @@ impl Op {
                     projection.bias.iter_mut().for_each(&mut f);
                 }
             }
+            Op::Affine(Affine { gamma, beta }) => [gamma, beta].into_iter().for_each(f),
             Op::Attention(_)
             | Op::Add
+            | Op::Columns { .. }
+            | Op::Neighbours(_)
             | Op::Mul
             | Op::Rotary(_)
             | Op::Activation(_)
@@ -339,6 +387,24 @@ impl Op {
             Op::Activation(_) | Op::L2Normalize => {
                 check.count(1)?;
                 Ok(inputs[0])
+            }
+            Op::Affine(Affine { gamma, beta }) => {
+                check.count(1)?;
+                check.vector("length of the scale", *gamma, inputs[0].width)?;
+                check.vector("length of the shift", *beta, inputs[0].width)?;
+                Ok(inputs[0])
+            }
+            Op::Columns { first, width } => {
+                check.count(1)?;
+                if first.checked_add(*width).is_none_or(|end| end > inputs[0].width) {
+                    return Err(format!("columns {first}..+{width} lie outside of width {}", inputs[0].width));
+                }
+                Ok(Shape { width: *width, ..inputs[0] })
+            }
+            Op::Neighbours(neighbours) => {
+                check.count(1)?;
+                check.tokens(inputs[0])?;
+                Ok(Shape { width: inputs[0].width.saturating_mul(neighbours.offsets.len()), ..inputs[0] })
             }
             Op::Rotary(rotary) => {
                 check.count(1)?;
