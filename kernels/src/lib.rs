@@ -41,6 +41,7 @@ mod cpu;
 pub mod elementwise;
 pub mod embedding;
 mod error;
+pub mod fourier;
 pub mod gather;
 pub mod gemm;
 #[cfg(all(test, unix))]

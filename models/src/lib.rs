@@ -23,6 +23,7 @@ pub mod distilbert;
 pub mod electra;
 mod embeddings;
 mod error;
+pub mod fnet;
 mod labels;
 pub mod mobilebert;
 mod model;

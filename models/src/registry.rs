@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use crate::{
     Model, ModelError, albert::Albert, bert::Bert, config::Source, deberta::Deberta, deberta_v2::DebertaV2,
-    distilbert::DistilBert, electra::Electra, mobilebert::MobileBert, modernbert::ModernBert, mpnet::Mpnet,
+    distilbert::DistilBert, electra::Electra, fnet::Fnet, mobilebert::MobileBert, modernbert::ModernBert, mpnet::Mpnet,
     nomic_bert::NomicBert, roberta::Roberta,
 };
 
@@ -47,6 +47,7 @@ pub const ARCHITECTURES: &[Architecture] = &[
     architecture!("deberta", "Deberta", Deberta),
     architecture!("nomic_bert", "NomicBert", NomicBert),
     architecture!("mobilebert", "MobileBert", MobileBert),
+    architecture!("fnet", "FNet", Fnet),
 ];
 
 /// A model and its weights.

@@ -1,5 +1,6 @@
 """tests/goldens/encoders: every architecture with every head, tiny and awkward, and what PyTorch makes of ragged batches."""
 
+import inspect
 import json
 import shutil
 from dataclasses import dataclass, field
@@ -129,6 +130,9 @@ ARCHITECTURES = [
                                                        norm_rel_ebd="layer_norm", conv_kernel_size=3, conv_act="gelu",
                                                        position_biased_input=False, attention_head_size=6), 26, types=1,
                  tasks=["feature-extraction"], note="a convolution beside the first layer"),
+    Architecture("fnet", "FNet", dict(hidden_size=21, intermediate_size=27, num_hidden_layers=2, vocab_size=43, max_position_embeddings=33,
+                                      type_vocab_size=3), 33, types=3, tasks=COMMON + ["next-sentence-prediction"],
+                 note="an odd width; prime and composite lengths"),
 ]
 
 
@@ -179,7 +183,9 @@ def batches(architecture: Architecture, seed: int) -> list[dict]:
 
 def run(model: torch.nn.Module, task: str, sequence: dict) -> dict[str, torch.Tensor]:
     ids = torch.tensor([sequence["ids"]])
-    inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+    inputs = {"input_ids": ids}
+    if "attention_mask" in inspect.signature(model.forward).parameters:
+        inputs["attention_mask"] = torch.ones_like(ids)
     if "type_ids" in sequence:
         inputs["token_type_ids"] = torch.tensor([sequence["type_ids"]])
     if task == "multiple-choice":

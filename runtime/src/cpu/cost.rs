@@ -51,6 +51,12 @@ impl Step {
                 let bytes = 4 * width * (2 * rows(self.out.rows) + 2 * batch.tokens() as u64);
                 Cost { flop: (4 * pairs + 2 * by_content) * width, bytes }
             }
+            StepKind::Fourier(fourier) => {
+                let squares = |sequence| (batch.token_range(sequence).len() as u64).pow(2);
+                let pairs: u64 = (0..batch.sequences()).map(squares).sum();
+                let width = fourier.width() as u64;
+                Cost { flop: 4 * width * (batch.tokens() as u64 * width + pairs), bytes: values + 8 * width * width }
+            }
             StepKind::Embed { tables, .. } => {
                 let gathered: usize = tables.iter().map(|table| table.source.storage.row_bytes(self.out.width)).sum();
                 Cost { flop: 0, bytes: values + batch.tokens() as u64 * gathered as u64 }
@@ -99,6 +105,7 @@ impl Step {
             StepKind::Affine { .. } => row_wise("affine"),
             StepKind::Columns { .. } => row_wise("columns"),
             StepKind::Neighbours(_) => row_wise("neighbours"),
+            StepKind::Fourier(fourier) => format!("{} fourier", fourier.kernel_name()),
             StepKind::Rotary(_) => row_wise("rotary"),
             StepKind::Activation(activation) => row_wise(&format!("{activation:?}")),
             StepKind::Pool(kind) => row_wise(&format!("pool {kind:?}")),

@@ -83,6 +83,7 @@ fn lower(
         Op::Add => StepKind::Add,
         Op::Mul => StepKind::Mul,
         Op::Affine(affine) => StepKind::Affine { gamma: params.vector(affine.gamma), beta: params.vector(affine.beta) },
+        Op::Fourier => StepKind::Fourier(tables.fourier(node.shape.width)?),
         Op::Columns { first, .. } => StepKind::Columns { first: *first },
         Op::Neighbours(neighbours) => StepKind::Neighbours(neighbours.clone()),
         Op::Activation(activation) => StepKind::Activation(*activation),

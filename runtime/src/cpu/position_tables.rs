@@ -1,11 +1,11 @@
-//! What position alone decides, computed once and shared by the steps that need the same: biases for distances, and the sines and
-//! cosines of rotations.
+//! What position alone decides, computed once and shared by the steps that need the same: biases and vectors for distances, and the sines and
+//! cosines of rotations and of Fourier transforms.
 
 use std::sync::Arc;
 
 use loquat_kernels::{
     Arithmetic, ContentBias, Cpu, Epilogue, Exec, KernelError, MatMut, MatRef, PackedRhs, PositionBias, RelativeBias,
-    RhsShape, gemm, norm,
+    RhsShape, fourier::Fourier, gemm, norm,
 };
 
 use super::load::Params;
@@ -50,12 +50,13 @@ pub(super) struct PositionTables<'a> {
     exec: Exec<'a>,
     biases: Vec<(AttentionBias, Arc<StepBias>)>,
     rotations: Vec<(Rotary, Arc<StepRotary>)>,
+    transforms: Vec<Arc<Fourier>>,
 }
 
 impl<'a> PositionTables<'a> {
     /// No tables yet. `exec` says which threads make them.
     pub(super) fn new(params: &'a Params<'a>, cpu: Cpu, exec: Exec<'a>) -> PositionTables<'a> {
-        PositionTables { params, cpu, exec, biases: Vec::new(), rotations: Vec::new() }
+        PositionTables { params, cpu, exec, biases: Vec::new(), rotations: Vec::new(), transforms: Vec::new() }
     }
 
     /// The biases of an attention.
@@ -89,6 +90,16 @@ impl<'a> PositionTables<'a> {
         let made = Arc::new(StepRotary::new(rotary));
         self.rotations.push((*rotary, Arc::clone(&made)));
         made
+    }
+
+    /// The matrices of a Fourier transform of so many columns.
+    pub(super) fn fourier(&mut self, width: usize) -> Result<Arc<Fourier>, KernelError> {
+        if let Some(known) = self.transforms.iter().find(|known| known.width() == width) {
+            return Ok(Arc::clone(known));
+        }
+        let made = Arc::new(Fourier::new(&self.cpu, self.exec, width)?);
+        self.transforms.push(Arc::clone(&made));
+        Ok(made)
     }
 
     fn normalised(&self, table: ParamId, norm: Option<&Norm>) -> Result<Dense, KernelError> {

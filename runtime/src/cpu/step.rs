@@ -7,6 +7,7 @@ use loquat_kernels::{
     attention, biased_attention,
     elementwise::{self, Elementwise},
     embedding::{self, EmbeddingTable, Indices, Lookup},
+    fourier::Fourier,
     gather, gemm, neighbours,
     norm::{self, NormParams},
     normalize,
@@ -47,6 +48,7 @@ pub(super) enum StepKind {
     Mul,
     Affine { gamma: Vec<f32>, beta: Vec<f32> },
     Columns { first: usize },
+    Fourier(Arc<Fourier>),
     Neighbours(Neighbours),
     Rotary(Arc<StepRotary>),
     Activation(Activation),
@@ -88,6 +90,7 @@ impl Step {
             StepKind::Attention { spec, bias, lone, .. } => {
                 attention::biased_scratch_len(cpu, spec, position_bias(bias, *lone)?, batch.max_len(), workers)
             }
+            StepKind::Fourier(fourier) => fourier.scratch_len(rows, batch.max_len(), workers),
             _ => Ok(0),
         }
     }
@@ -166,6 +169,7 @@ impl Step {
                 copy(input(0)?.columns(*first, self.out.width)?, &mut out);
                 Ok(())
             }
+            StepKind::Fourier(fourier) => fourier.apply(exec, input(0)?, batch.cu_seqlens(), scratch, out),
             StepKind::Neighbours(Neighbours { offsets, order }) => {
                 neighbours::beside(exec, offsets, *order, input(0)?, batch.cu_seqlens(), out)
             }

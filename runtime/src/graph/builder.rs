@@ -352,6 +352,14 @@ impl GraphBuilder {
         self.push(Op::Columns { first, width }, &[x], &name)
     }
 
+    /// The real part of the Fourier transform of each sequence, over tokens and columns.
+    ///
+    /// # Errors
+    /// If `x` hasn't one row per token.
+    pub fn fourier(&mut self, x: NodeId, name: &str) -> Result<NodeId, GraphError> {
+        self.push(Op::Fourier, &[x], name)
+    }
+
     /// Each token's row beside those of its neighbours.
     ///
     /// # Errors

@@ -101,7 +101,7 @@ impl Graph {
             Op::Affine(affine) => write!(f, " {}", param(affine.gamma))?,
             Op::Columns { first, width } => write!(f, " {first}..{}", first + width)?,
             Op::Neighbours(neighbours) => write!(f, " {:?} by {:?}", neighbours.offsets, neighbours.order)?,
-            Op::Add | Op::Mul | Op::L2Normalize => {}
+            Op::Add | Op::Fourier | Op::Mul | Op::L2Normalize => {}
         }
         Ok(())
     }

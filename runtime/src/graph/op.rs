@@ -33,6 +33,8 @@ pub enum Op {
     Add,
     /// Each column multiplied with a number of its own, and another one added. Input: `x`.
     Affine(Affine),
+    /// The real part of the Fourier transform of each sequence's rows, over tokens and columns. Input: `x`, `[tokens, width]`.
+    Fourier,
     /// Some of the columns. Input: `x`.
     Columns {
         /// The first one.
@@ -240,6 +242,7 @@ impl Op {
             Op::AddNorm(_) => "add_norm",
             Op::Add => "add",
             Op::Affine(_) => "affine",
+            Op::Fourier => "fourier",
             Op::Columns { .. } => "columns",
             Op::Neighbours(_) => "neighbours",
             Op::Mul => "mul",
@@ -265,6 +268,7 @@ impl Op {
             | Op::L2Normalize => true,
             Op::Embedding { .. }
             | Op::Attention(_)
+            | Op::Fourier
             | Op::Neighbours(_)
             | Op::Rotary(_)
             | Op::Pool(_)
@@ -280,6 +284,7 @@ impl Op {
             Op::Linear(_)
             | Op::Embedding { .. }
             | Op::Attention(_)
+            | Op::Fourier
             | Op::Columns { .. }
             | Op::Neighbours(_)
             | Op::Pool(_)
@@ -317,6 +322,7 @@ impl Op {
             Op::Affine(Affine { gamma, beta }) => [gamma, beta].into_iter().for_each(f),
             Op::Attention(_)
             | Op::Add
+            | Op::Fourier
             | Op::Columns { .. }
             | Op::Neighbours(_)
             | Op::Mul
@@ -400,6 +406,11 @@ impl Op {
                     return Err(format!("columns {first}..+{width} lie outside of width {}", inputs[0].width));
                 }
                 Ok(Shape { width: *width, ..inputs[0] })
+            }
+            Op::Fourier => {
+                check.count(1)?;
+                check.tokens(inputs[0])?;
+                Ok(inputs[0])
             }
             Op::Neighbours(neighbours) => {
                 check.count(1)?;
