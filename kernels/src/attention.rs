@@ -63,11 +63,15 @@ fn row_of<'a>(bias: Option<(&PositionBias<'a>, usize)>, position: usize, keys: u
     }
 }
 
-/// Scales scores and adds their bias; gives the scale that is left to apply.
+/// Scales scores and adds their bias, beyond the first `leading`; gives the scale that is left to apply.
 #[inline(always)]
-fn add_bias(scores: &mut [f32], scale: f32, bias: Option<&[f32]>) -> f32 {
+fn add_bias(scores: &mut [f32], scale: f32, bias: Option<&[f32]>, leading: usize) -> f32 {
     let Some(bias) = bias else { return scale };
-    for (score, bias) in scores.iter_mut().zip(bias) {
+    let leading = leading.min(scores.len());
+    for score in &mut scores[..leading] {
+        *score *= scale;
+    }
+    for (score, bias) in scores.iter_mut().zip(bias).skip(leading) {
         *score = *score * scale + bias;
     }
     1.0
@@ -188,6 +192,7 @@ pub fn biased_attention(
     exec.for_each(heads * query_blocks, &|worker, item| {
         let (head, block) = (item / query_blocks, item % query_blocks);
         let (sequence, head) = (head / spec.heads, head % spec.heads);
+        let leading = bias.as_ref().map_or(0, |bias| bias.leading_keys(sequence));
         let bias = bias.as_ref().map(|bias| (bias, head));
         let queries = range(cu_q, sequence);
         let keys = range(cu_kv, sequence);
@@ -229,6 +234,7 @@ pub fn biased_attention(
                     first_query,
                     first_position,
                     bias,
+                    leading,
                     queries,
                     visible,
                     keys,
@@ -342,6 +348,8 @@ struct Head<'a> {
     first_position: usize,
     /// With the number of the head.
     bias: Option<(&'a PositionBias<'a>, usize)>,
+    /// The first keys, which no bias for distances is added for.
+    leading: usize,
     queries: usize,
     visible: usize,
     keys: std::ops::Range<usize>,
@@ -419,7 +427,7 @@ impl WithSimd for Head<'_> {
                 if let Some(content) = &content {
                     content.add(row, i, first_position + start + i);
                 }
-                let scale = add_bias(row, spec.scale, bias_of(start + i));
+                let scale = add_bias(row, spec.scale, bias_of(start + i), self.leading);
                 let (seen, unseen) = row.split_at_mut(seen);
                 let sum = softmax::exp_row(simd, seen, scale);
                 unseen.fill(0.0);

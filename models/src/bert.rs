@@ -122,22 +122,26 @@ impl Bert {
         self.config.layer_norm_eps as f32
     }
 
-    fn embeddings(&self, positions: Index) -> Embeddings {
+    pub(crate) fn embeddings(&self, positions: Index) -> Embeddings {
         let BertConfig { vocab_size, type_vocab_size, max_position_embeddings, hidden_size, .. } = self.config;
         let width = ("hidden_size", hidden_size);
         Embeddings { vocab_size, type_vocab_size, max_position_embeddings, positions, width }
+    }
+
+    pub(crate) fn layer_sizes(&self) -> LayerSizes {
+        LayerSizes {
+            heads: self.config.num_attention_heads,
+            intermediate: self.config.intermediate_size,
+            activation: self.activation,
+            eps: self.eps(),
+        }
     }
 
     /// The encoder, with positions counted as `positions` says.
     pub(crate) fn encoder_with(&self, builder: &mut GraphBuilder, positions: Index) -> Result<Encoder, GraphError> {
         let config = &self.config;
         let mut x = self.embeddings(positions).normalised(builder, self.eps())?;
-        let sizes = LayerSizes {
-            heads: config.num_attention_heads,
-            intermediate: config.intermediate_size,
-            activation: self.activation,
-            eps: self.eps(),
-        };
+        let sizes = self.layer_sizes();
         for index in 0..config.num_hidden_layers {
             x = blocks::post_norm_layer(builder, x, &LayerModules::bert(index), &sizes)?;
         }

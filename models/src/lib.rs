@@ -25,6 +25,7 @@ mod embeddings;
 mod error;
 pub mod fnet;
 mod labels;
+pub mod longformer;
 pub mod mobilebert;
 mod model;
 pub mod modernbert;

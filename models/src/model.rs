@@ -37,6 +37,14 @@ pub trait Model: Send + Sync + std::fmt::Debug {
     /// If the sizes make no consistent graph.
     fn encoder(&self, builder: &mut GraphBuilder) -> Result<Encoder, GraphError>;
 
+    /// The same for a task, where that changes the encoder: which tokens see everything, for one.
+    ///
+    /// # Errors
+    /// As [`encoder`](Self::encoder).
+    fn encoder_for(&self, _task: Task, builder: &mut GraphBuilder) -> Result<Encoder, GraphError> {
+        self.encoder(builder)
+    }
+
     /// Puts a head on the encoder and names its outputs, as far as the weights have one: for
     /// [feature extraction](Task::FeatureExtraction), the pooler.
     ///
@@ -62,7 +70,7 @@ pub trait Model: Send + Sync + std::fmt::Debug {
             return Err(no_head(format!("{} says that it is a {class}", common.file)));
         }
         let mut builder = GraphBuilder::new(common.file.clone());
-        let Encoder { last_hidden_state: hidden } = self.encoder(&mut builder).map_err(graph_error)?;
+        let Encoder { last_hidden_state: hidden } = self.encoder_for(task, &mut builder).map_err(graph_error)?;
         if task == Task::FeatureExtraction {
             builder.output("last_hidden_state", hidden);
         }

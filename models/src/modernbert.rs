@@ -178,8 +178,11 @@ impl ModernBert {
             causal: false,
             arithmetic: Arithmetic::F32,
         };
-        let window =
-            DistanceBias::Window { distance: config.local_attention / 2, reach: config.max_position_embeddings - 1 };
+        let window = DistanceBias::Window {
+            distance: config.local_attention / 2,
+            leading: None,
+            reach: config.max_position_embeddings - 1,
+        };
         let attended = builder.biased_attention(&name(""), q, k, v?, spec, self.local[layer].then_some(window))?;
         rows(builder, attended, &name(".Wo"), 0, 1, width, config.attention_bias)
     }

@@ -7,8 +7,8 @@ use serde::Deserialize;
 
 use crate::{
     Model, ModelError, albert::Albert, bert::Bert, config::Source, deberta::Deberta, deberta_v2::DebertaV2,
-    distilbert::DistilBert, electra::Electra, fnet::Fnet, mobilebert::MobileBert, modernbert::ModernBert, mpnet::Mpnet,
-    nomic_bert::NomicBert, roberta::Roberta,
+    distilbert::DistilBert, electra::Electra, fnet::Fnet, longformer::Longformer, mobilebert::MobileBert,
+    modernbert::ModernBert, mpnet::Mpnet, nomic_bert::NomicBert, roberta::Roberta,
 };
 
 /// An architecture that can be loaded.
@@ -48,6 +48,7 @@ pub const ARCHITECTURES: &[Architecture] = &[
     architecture!("nomic_bert", "NomicBert", NomicBert),
     architecture!("mobilebert", "MobileBert", MobileBert),
     architecture!("fnet", "FNet", Fnet),
+    architecture!("longformer", "Longformer", Longformer),
 ];
 
 /// A model and its weights.

@@ -41,6 +41,8 @@ class Architecture:
     tasks: list[str] = field(default_factory=lambda: COMMON)
     longest: int | None = None
     note: str = ""
+    # A token that stands in every sequence of more than 6.
+    separator: int | None = None
     # Fields of the configuration that older files have under other names.
     fields: dict[str, str] = field(default_factory=dict)
 
@@ -133,6 +135,10 @@ ARCHITECTURES = [
     Architecture("fnet", "FNet", dict(hidden_size=21, intermediate_size=27, num_hidden_layers=2, vocab_size=43, max_position_embeddings=33,
                                       type_vocab_size=3), 33, types=3, tasks=COMMON + ["next-sentence-prediction"],
                  note="an odd width; prime and composite lengths"),
+    Architecture("longformer", "Longformer", sizes(20, 4, 27, 2, 41, 52, 1, layer_norm_eps=1e-5, pad_token_id=1, bos_token_id=0,
+                                                   eos_token_id=2, sep_token_id=2, attention_window=[4, 8]), 50, types=1,
+                 tasks=[task for task in COMMON if task != "multiple-choice"], separator=2,
+                 note="windows of 2 and 4 tokens to each side; the first token or the question sees everything"),
 ]
 
 
@@ -172,6 +178,8 @@ def batches(architecture: Architecture, seed: int) -> list[dict]:
 
     def sequence(length: int, typed: bool) -> dict:
         ids = rng.integers(0, vocab, length).tolist()
+        if architecture.separator and length > 6:
+            ids[length // 3] = architecture.separator
         return {"ids": ids} | ({"type_ids": rng.integers(0, architecture.types, length).tolist()} if typed else {})
 
     longest = architecture.longest or architecture.positions
@@ -188,6 +196,10 @@ def run(model: torch.nn.Module, task: str, sequence: dict) -> dict[str, torch.Te
         inputs["attention_mask"] = torch.ones_like(ids)
     if "type_ids" in sequence:
         inputs["token_type_ids"] = torch.tensor([sequence["type_ids"]])
+    if task == "question-answering" and model.config.model_type == "longformer":
+        # What the model does by itself for inputs with exactly three separators: all before the first one see everything.
+        separators = ids == model.config.sep_token_id
+        inputs["global_attention_mask"] = ((separators.cumsum(dim=1) == 0) & separators.any()).long()
     if task == "multiple-choice":
         inputs = {name: value.unsqueeze(0) for name, value in inputs.items()}
     with torch.inference_mode():

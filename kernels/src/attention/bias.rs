@@ -17,6 +17,8 @@ use crate::{
 pub struct PositionBias<'a> {
     pub(super) kind: Kind<'a>,
     lone: Select,
+    /// Keys of each sequence that nothing is added for.
+    leading: Option<&'a [u32]>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -27,13 +29,13 @@ pub(super) enum Kind<'a> {
 
 impl<'a> From<RelativeBias<'a>> for PositionBias<'a> {
     fn from(bias: RelativeBias<'a>) -> Self {
-        PositionBias { kind: Kind::Distance(bias), lone: Select::Last }
+        PositionBias { kind: Kind::Distance(bias), lone: Select::Last, leading: None }
     }
 }
 
 impl<'a> From<ContentBias<'a>> for PositionBias<'a> {
     fn from(bias: ContentBias<'a>) -> Self {
-        PositionBias { kind: Kind::Content(bias), lone: Select::Last }
+        PositionBias { kind: Kind::Content(bias), lone: Select::Last, leading: None }
     }
 }
 
@@ -41,6 +43,17 @@ impl<'a> PositionBias<'a> {
     /// The same where the lone query of a sequence is this token of it.
     pub fn lone(self, token: Select) -> PositionBias<'a> {
         PositionBias { lone: token, ..self }
+    }
+
+    /// The same with nothing added for the first keys of sequence `i`, as many as `counts[i]`, wherever the query stands. A bias for content is
+    /// for all keys.
+    pub fn leading(self, counts: &'a [u32]) -> PositionBias<'a> {
+        PositionBias { leading: Some(counts), ..self }
+    }
+
+    /// The first keys of a sequence that nothing is added for.
+    pub(super) fn leading_keys(&self, sequence: usize) -> usize {
+        self.leading.and_then(|counts| counts.get(sequence)).map_or(0, |count| *count as usize)
     }
 
     /// The part of the bias that is for content.
@@ -69,6 +82,9 @@ impl<'a> PositionBias<'a> {
                     expect_eq("columns of a table of distances", table.cols(), width)?;
                 }
             }
+        }
+        if let Some(counts) = self.leading {
+            expect_eq("sequences with leading keys", counts.len(), cu_q.len() - 1)?;
         }
         for (position, (q, kv)) in cu_q.windows(2).zip(cu_kv.windows(2)).enumerate() {
             let (queries, keys) = ((q[1] - q[0]) as usize, (kv[1] - kv[0]) as usize);

@@ -75,6 +75,8 @@ pub(super) struct Head<'a> {
     pub(super) first_position: usize,
     /// With the number of the head.
     pub(super) bias: Option<(&'a PositionBias<'a>, usize)>,
+    /// The first keys, which no bias is added for.
+    pub(super) leading: usize,
     pub(super) queries: usize,
     pub(super) visible: usize,
     pub(super) keys: Range<usize>,
@@ -136,7 +138,7 @@ impl WithSimd for Head<'_> {
                 }
                 let row = &mut row[..keys.len()];
                 let seen = if spec.causal { (visible + start + i).min(keys.len()) } else { keys.len() };
-                let scale = add_bias(row, spec.scale, bias_of(start + i));
+                let scale = add_bias(row, spec.scale, bias_of(start + i), self.leading);
                 let (seen, unseen) = row.split_at_mut(seen);
                 let sum = softmax::exp_row(simd, seen, scale);
                 unseen.fill(0.0);

@@ -59,6 +59,7 @@ fn reference(
                         let mut added = 0.0;
                         let position = bias.map_or(0, |bias| bias.first_position(queries.len(), keys.len())) + i;
                         match bias.map(|bias| bias.kind) {
+                            Some(Kind::Distance(_)) if bias.is_some_and(|bias| j < bias.leading_keys(sequence)) => {}
                             Some(Kind::Distance(bias)) => added = bias.row(head, position, keys.len())[j].into(),
                             Some(Kind::Content(bias)) => score += bias.products(position, j, query, key, &columns, dot),
                             None => {}
@@ -90,6 +91,8 @@ struct Case {
     content: Option<[bool; 2]>,
     /// Which token a lone query is.
     lone: Select,
+    /// Keys of each sequence that have no bias.
+    leading: Option<Vec<u32>>,
 }
 
 impl Case {
@@ -101,7 +104,15 @@ impl Case {
             causal,
             arithmetic: Arithmetic::F32,
         };
-        Case { spec, queries: lengths.to_vec(), keys: lengths.to_vec(), reach: None, content: None, lone: Select::Last }
+        Case {
+            spec,
+            queries: lengths.to_vec(),
+            keys: lengths.to_vec(),
+            reach: None,
+            content: None,
+            lone: Select::Last,
+            leading: None,
+        }
     }
 
     /// Queries, keys and values as column ranges of one merged matrix when both sides have the same rows, as after a merged
@@ -132,7 +143,10 @@ impl Case {
                 ContentBias::new(&rows, keys.then(|| table(0)), queries.then(|| table(1))).unwrap().into()
             }
         });
-        let bias = bias.map(|bias| bias.lone(self.lone));
+        let bias = bias.map(|bias| match &self.leading {
+            Some(leading) => bias.lone(self.lone).leading(leading),
+            None => bias.lone(self.lone),
+        });
         // Scratch content must not matter.
         let len = biased_scratch_len(cpu, &self.spec, bias, max_kv, exec.workers()).unwrap();
         let mut scratch = vec![f32::NAN; len];
@@ -257,6 +271,22 @@ fn a_bias_for_distances_is_added_wherever_a_query_stands() {
             let lease = team.lease_blocking();
             let (shared, _) = case.run(&cpu, Exec::Team(&lease), 5);
             assert!(shared == found, "{} {arithmetic:?}: several workers", cpu.level());
+        }
+    }
+}
+
+#[test]
+fn leading_keys_have_no_bias() {
+    for cpu in Cpu::available() {
+        for arithmetic in [Arithmetic::F32, Arithmetic::Bf16x3] {
+            let leading = Some(vec![1, 0, 7, 3]);
+            let mut case = Case { reach: Some(40), leading, ..Case::new(2, 12, false, &[1, 7, 41, 2]) };
+            case.spec.arithmetic = arithmetic;
+            let (found, expected) = case.run(&cpu, Exec::Serial, 0);
+            let error = found.iter().zip(&expected).map(|(a, b)| (f64::from(*a) - b).abs()).fold(0.0, f64::max);
+            assert!(error < 1e-4, "{} {arithmetic:?}: {error:e}", cpu.level());
+            case.leading = None;
+            assert_ne!(case.run(&cpu, Exec::Serial, 0).0, found);
         }
     }
 }

@@ -67,6 +67,7 @@ impl Step {
             | StepKind::Mul
             | StepKind::Affine { .. }
             | StepKind::Columns { .. }
+            | StepKind::Lead
             | StepKind::Neighbours(_)
             | StepKind::Rotary(_)
             | StepKind::Activation(_)
@@ -104,6 +105,7 @@ impl Step {
             StepKind::Mul => row_wise("mul"),
             StepKind::Affine { .. } => row_wise("affine"),
             StepKind::Columns { .. } => row_wise("columns"),
+            StepKind::Lead => row_wise("lead"),
             StepKind::Neighbours(_) => row_wise("neighbours"),
             StepKind::Fourier(fourier) => format!("{} fourier", fourier.kernel_name()),
             StepKind::Rotary(_) => row_wise("rotary"),

@@ -39,7 +39,7 @@ impl Program {
         }
         let outputs =
             graph.outputs().iter().map(|output| (output.name.clone(), graph.node(output.node).shape)).collect();
-        Ok(Program::from_parts(cpu, Arc::clone(&weights), steps, plan, outputs, limits, unused))
+        Ok(Program::from_parts(cpu, Arc::clone(&weights), steps, plan, outputs, limits, graph.leading(), unused))
     }
 }
 
@@ -72,7 +72,8 @@ fn lower(
             if let Some(bias) = &bias {
                 limits.add(Index::Positions, bias.reach() + 1, &node.name);
             }
-            StepKind::Attention { spec: *spec, columns: *columns, bias, lone: *lone }
+            let leads = node.op.leading().is_some();
+            StepKind::Attention { spec: *spec, columns: *columns, bias, lone: *lone, leads }
         }
         Op::Rotary(rotary) => {
             limits.add(Index::Positions, rotary.positions, &node.name);
@@ -83,6 +84,7 @@ fn lower(
         Op::Add => StepKind::Add,
         Op::Mul => StepKind::Mul,
         Op::Affine(affine) => StepKind::Affine { gamma: params.vector(affine.gamma), beta: params.vector(affine.beta) },
+        Op::Lead(_) => StepKind::Lead,
         Op::Fourier => StepKind::Fourier(tables.fourier(node.shape.width)?),
         Op::Columns { first, .. } => StepKind::Columns { first: *first },
         Op::Neighbours(neighbours) => StepKind::Neighbours(neighbours.clone()),

@@ -68,7 +68,7 @@ impl<'a> PositionTables<'a> {
             AttentionBias::Buckets { table, buckets, max_distance, reach } => {
                 StepBias::buckets(*buckets, *max_distance, *reach, heads, &self.params.matrix(*table))
             }
-            AttentionBias::Window { distance, reach } => StepBias::window(*distance, *reach),
+            AttentionBias::Window { distance, reach, .. } => StepBias::window(*distance, *reach),
             AttentionBias::Content { table, norm, keys, queries, buckets, reach } => {
                 let table = self.normalised(*table, norm.as_ref())?;
                 StepBias::Content {

@@ -41,7 +41,7 @@ pub(super) struct Step {
 pub(super) enum StepKind {
     Embed { tables: Vec<StepTable>, norm: Option<StepNorm> },
     Linear { weight: PackedRhs, bias: Option<Vec<f32>>, activation: Option<Activation>, norm: Option<StepNorm> },
-    Attention { spec: AttentionSpec, columns: [usize; 3], bias: Option<Arc<StepBias>>, lone: Select },
+    Attention { spec: AttentionSpec, columns: [usize; 3], bias: Option<Arc<StepBias>>, lone: Select, leads: bool },
     LayerNorm(StepNorm),
     AddNorm(StepNorm),
     Add,
@@ -49,6 +49,7 @@ pub(super) enum StepKind {
     Affine { gamma: Vec<f32>, beta: Vec<f32> },
     Columns { first: usize },
     Fourier(Arc<Fourier>),
+    Lead,
     Neighbours(Neighbours),
     Rotary(Arc<StepRotary>),
     Activation(Activation),
@@ -103,7 +104,7 @@ impl Step {
         batch: BatchView<'_>,
         memory: &mut Memory<'_, '_>,
     ) -> Result<(), KernelError> {
-        let Borrowed { mut out, others, scratch, one_each, past_padding } = memory.borrow(&self.out)?;
+        let Borrowed { mut out, others, scratch, one_each, past_padding, leading } = memory.borrow(&self.out)?;
         let input = |place: usize| match self.inputs.get(place) {
             Some(operand) => others.view(operand),
             None => Err(KernelError::Shape { what: "inputs", expected: place + 1, found: self.inputs.len() }),
@@ -122,7 +123,7 @@ impl Step {
                     None => Ok(()),
                 }
             }
-            StepKind::Attention { spec, columns, bias, lone } => {
+            StepKind::Attention { spec, columns, bias, lone, leads } => {
                 let width = spec.heads * spec.head_dim;
                 let q = input(0)?.columns(columns[0], width)?;
                 let k = input(1)?.columns(columns[1], width)?;
@@ -132,7 +133,7 @@ impl Step {
                     Rows::Tokens => cu_kv,
                     Rows::Sequences => one_each,
                 };
-                let bias = position_bias(bias, *lone)?;
+                let bias = position_bias(bias, *lone)?.map(|bias| if *leads { bias.leading(leading) } else { bias });
                 biased_attention(cpu, exec, spec, bias, q, k, v, cu_q, cu_kv, scratch, out)
             }
             StepKind::LayerNorm(norm) => {
@@ -167,6 +168,13 @@ impl Step {
             }
             StepKind::Columns { first } => {
                 copy(input(0)?.columns(*first, self.out.width)?, &mut out);
+                Ok(())
+            }
+            StepKind::Lead => {
+                if self.in_place.is_none() {
+                    copy(input(1)?, &mut out);
+                }
+                lead(input(0)?, leading, batch, &mut out);
                 Ok(())
             }
             StepKind::Fourier(fourier) => fourier.apply(exec, input(0)?, batch.cu_seqlens(), scratch, out),
@@ -248,6 +256,17 @@ fn lookup<'a>(table: &'a StepTable, weights: &'a Weights, batch: BatchView<'a>, 
             Index::Positions => batch.positions(),
             Index::PositionsPastPadding(_) => past_padding,
         }),
+    }
+}
+
+/// Copies the rows of leading tokens. If there is one for each sequence, it is the first token's.
+fn lead(from: MatRef<'_>, leading: &[u32], batch: BatchView<'_>, to: &mut MatMut<'_>) {
+    for (sequence, &count) in leading.iter().enumerate() {
+        let tokens = batch.token_range(sequence);
+        let first = if from.rows() == to.rows() { tokens.start } else { sequence };
+        for i in 0..(count as usize).min(tokens.len()) {
+            to.row_mut(tokens.start + i).copy_from_slice(from.row(first + i));
+        }
     }
 }
 

@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use loquat_kernels::{Activation, Arithmetic, AttentionSpec, pooling::Pooling};
 
 use super::{
-    Affine, Attention, AttentionBias, Graph, GraphError, Index, Linear, LogBuckets, Lookup, Neighbours, Node, NodeId,
-    Norm, Op, Output, Param, ParamId, Part, Projection, Rotary, Select, Shape, op::selection_of,
+    Affine, Attention, AttentionBias, Graph, GraphError, Index, Leading, Linear, LogBuckets, Lookup, Neighbours, Node,
+    NodeId, Norm, Op, Output, Param, ParamId, Part, Projection, Rotary, Select, Shape, op::selection_of,
 };
 
 /// An embedding table by name.
@@ -81,6 +81,8 @@ pub enum DistanceBias<'a> {
     Window {
         /// The largest distance that is seen.
         distance: usize,
+        /// Tokens that are seen from everywhere.
+        leading: Option<Leading>,
         /// The longest sequence has one token more than this.
         reach: usize,
     },
@@ -281,7 +283,9 @@ impl GraphBuilder {
         }
         let bias = match bias {
             None => None,
-            Some(DistanceBias::Window { distance, reach }) => Some(AttentionBias::Window { distance, reach }),
+            Some(DistanceBias::Window { distance, leading, reach }) => {
+                Some(AttentionBias::Window { distance, leading, reach })
+            }
             Some(DistanceBias::Buckets { name: tensor, rows, buckets, max_distance, reach }) => {
                 let table = self.param(name, RowsOf::all(tensor, rows), Some(spec.heads))?;
                 Some(AttentionBias::Buckets { table, buckets, max_distance, reach })
@@ -341,6 +345,15 @@ impl GraphBuilder {
         let width = self.shape(x).width;
         let [gamma, beta] = [gamma, beta].map(|tensor| self.param(name, RowsOf::all(tensor, width), None));
         self.push(Op::Affine(Affine { gamma: gamma?, beta: beta? }), &[x], name)
+    }
+
+    /// The rows of leading tokens from `lead`, all others from `x`. Where the first token alone leads, `lead` has one row for each sequence.
+    ///
+    /// # Errors
+    /// If the shapes don't fit.
+    pub fn lead(&mut self, lead: NodeId, x: NodeId, leading: Leading) -> Result<NodeId, GraphError> {
+        let name = format!("{}.lead", self.graph.node(x).name);
+        self.push(Op::Lead(leading), &[lead, x], &name)
     }
 
     /// The columns from `first` on.

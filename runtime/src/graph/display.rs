@@ -84,7 +84,12 @@ impl Graph {
                 match &attention.bias {
                     Some(AttentionBias::Buckets { table, .. }) => write!(f, ", bias {}", param(*table))?,
                     Some(AttentionBias::Content { table, .. }) => write!(f, ", distances by {}", param(*table))?,
-                    Some(AttentionBias::Window { distance, .. }) => write!(f, ", up to {distance} tokens away")?,
+                    Some(AttentionBias::Window { distance, leading, .. }) => {
+                        write!(f, ", up to {distance} tokens away")?;
+                        if let Some(leading) = leading {
+                            write!(f, " or {leading:?}")?;
+                        }
+                    }
                     None => {}
                 }
                 if attention.columns != [0; 3] {
@@ -99,6 +104,7 @@ impl Graph {
             Op::Select(which) => write!(f, " {which:?}")?,
             Op::Rotary(rotary) => write!(f, " heads of {}, base {}", rotary.head_dim, rotary.theta)?,
             Op::Affine(affine) => write!(f, " {}", param(affine.gamma))?,
+            Op::Lead(leading) => write!(f, " {leading:?}")?,
             Op::Columns { first, width } => write!(f, " {first}..{}", first + width)?,
             Op::Neighbours(neighbours) => write!(f, " {:?} by {:?}", neighbours.offsets, neighbours.order)?,
             Op::Add | Op::Fourier | Op::Mul | Op::L2Normalize => {}

@@ -15,7 +15,8 @@ pub use builder::{DistanceBias, GraphBuilder, NormOf, ProjectionOf, RowsOf, Tabl
 pub use loquat_kernels::{gather::Select, neighbours::Order};
 pub(crate) use op::MAX_TABLES;
 pub use op::{
-    Affine, Attention, AttentionBias, Index, Linear, LogBuckets, Lookup, Neighbours, Norm, Op, Projection, Rotary,
+    Affine, Attention, AttentionBias, Index, Leading, Linear, LogBuckets, Lookup, Neighbours, Norm, Op, Projection,
+    Rotary,
 };
 pub(crate) use rewrite::Rewrite;
 
@@ -212,6 +213,11 @@ impl Graph {
     /// Whether the products of a weight stay above 8 bits.
     pub(crate) fn keeps_high(&self, weight: ParamId) -> bool {
         self.param(weight).parts.iter().any(|part| self.kept_high.contains(&part.name))
+    }
+
+    /// Which tokens lead, if some do.
+    pub(crate) fn leading(&self) -> Option<Leading> {
+        self.nodes.iter().find_map(|node| node.op.leading())
     }
 
     /// How many nodes and outputs read each node.

@@ -35,6 +35,9 @@ pub enum Op {
     Affine(Affine),
     /// The real part of the Fourier transform of each sequence's rows, over tokens and columns. Input: `x`, `[tokens, width]`.
     Fourier,
+    /// The rows of leading tokens from one value, those of all others from another. Inputs: the first, `[tokens, width]`, or one row for each
+    /// sequence if the first token alone leads; and the second, `[tokens, width]`.
+    Lead(Leading),
     /// Some of the columns. Input: `x`.
     Columns {
         /// The first one.
@@ -186,9 +189,20 @@ pub enum AttentionBias {
     Window {
         /// The largest distance that is seen.
         distance: usize,
+        /// Tokens that are seen from everywhere.
+        leading: Option<Leading>,
         /// The longest sequence has one token more than this.
         reach: usize,
     },
+}
+
+/// The first tokens of each sequence that a model treats apart: Longformer's, with global attention.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Leading {
+    /// The first one.
+    First,
+    /// Those before the first token of this id; none if there is no such token.
+    Before(u32),
 }
 
 /// A linear layer that is applied to parameters.
@@ -243,6 +257,7 @@ impl Op {
             Op::Add => "add",
             Op::Affine(_) => "affine",
             Op::Fourier => "fourier",
+            Op::Lead(_) => "lead",
             Op::Columns { .. } => "columns",
             Op::Neighbours(_) => "neighbours",
             Op::Mul => "mul",
@@ -251,6 +266,15 @@ impl Op {
             Op::Pool(_) => "pool",
             Op::Select(_) => "select",
             Op::L2Normalize => "l2_normalize",
+        }
+    }
+
+    /// Which tokens it treats apart.
+    pub(crate) fn leading(&self) -> Option<Leading> {
+        match self {
+            Op::Lead(leading) => Some(*leading),
+            Op::Attention(Attention { bias: Some(AttentionBias::Window { leading, .. }), .. }) => *leading,
+            _ => None,
         }
     }
 
@@ -269,6 +293,7 @@ impl Op {
             Op::Embedding { .. }
             | Op::Attention(_)
             | Op::Fourier
+            | Op::Lead(_)
             | Op::Neighbours(_)
             | Op::Rotary(_)
             | Op::Pool(_)
@@ -281,6 +306,7 @@ impl Op {
         match self {
             Op::LayerNorm(_) | Op::Affine(_) | Op::Activation(_) | Op::L2Normalize | Op::Rotary(_) => &[0],
             Op::AddNorm(_) | Op::Add | Op::Mul => &[0, 1],
+            Op::Lead(_) => &[1],
             Op::Linear(_)
             | Op::Embedding { .. }
             | Op::Attention(_)
@@ -323,6 +349,7 @@ impl Op {
             Op::Attention(_)
             | Op::Add
             | Op::Fourier
+            | Op::Lead(_)
             | Op::Columns { .. }
             | Op::Neighbours(_)
             | Op::Mul
@@ -406,6 +433,16 @@ impl Op {
                     return Err(format!("columns {first}..+{width} lie outside of width {}", inputs[0].width));
                 }
                 Ok(Shape { width: *width, ..inputs[0] })
+            }
+            Op::Lead(leading) => {
+                check.count(2)?;
+                check.tokens(inputs[1])?;
+                let first = match leading {
+                    Leading::First => Shape { rows: Rows::Sequences, ..inputs[1] },
+                    Leading::Before(_) => inputs[1],
+                };
+                check.same_shape(first, inputs[0])?;
+                Ok(inputs[1])
             }
             Op::Fourier => {
                 check.count(1)?;

@@ -20,6 +20,7 @@ impl Graph {
             }
         }
         self.verify_paddings()?;
+        self.verify_leading()?;
         self.verify_outputs()
     }
 
@@ -36,6 +37,18 @@ impl Graph {
             }
         }
         Ok(())
+    }
+
+    /// A run counts leading tokens in one way.
+    fn verify_leading(&self) -> Result<(), GraphError> {
+        let known = self.leading();
+        match self.nodes.iter().find(|node| node.op.leading().is_some_and(|leading| Some(leading) != known)) {
+            Some(node) => {
+                let what = "other leading tokens than elsewhere in the graph".to_owned();
+                Err(GraphError::Node { node: node.name.clone(), op: node.op.kind(), what })
+            }
+            None => Ok(()),
+        }
     }
 
     fn verify_outputs(&self) -> Result<(), GraphError> {
