@@ -15,7 +15,7 @@ use serde::Deserialize;
 use crate::{
     Encoder, HeadBuilder, HeadError, MaskedLm, Model, ModelError, Pooler, Source, Task,
     blocks::{self, LayerModules, LayerSizes},
-    config::{Common, Expectation, Fields, check_dims, check_layers},
+    config::{Common, Expectation, Fields, check_dims, check_layers, find},
     embeddings::Embeddings,
 };
 
@@ -154,7 +154,8 @@ impl Deberta {
         };
         let (field, rows) = match buckets {
             Some(LogBuckets { buckets, .. }) => ("position_buckets", buckets),
-            None => ("max_relative_positions", furthest),
+            None if config.max_relative_positions > 0 => ("max_relative_positions", furthest),
+            None => ("max_position_embeddings", furthest),
         };
         fields.positions(field, rows)?;
         let sizes = LayerSizes {
@@ -297,6 +298,21 @@ impl Deberta {
         Pooler { dense: "pooler.dense", activation: self.pooler_activation }
     }
 
+    /// The table of distances has two rows for each: for keys before the query, and behind it.
+    fn check_distances(&self, weights: &Weights) -> Result<(), ModelError> {
+        let (field, span) = self.span;
+        match find(weights, PREFIXES, DISTANCES) {
+            Some(tensor) if tensor.shape.first() != Some(&(2 * span)) => Err(ModelError::Contradiction {
+                file: self.common.file.clone(),
+                field,
+                value: span,
+                weights: weights.files(),
+                found: format!("{} of shape {:?}, with two rows for each", tensor.name, tensor.shape),
+            }),
+            _ => Ok(()),
+        }
+    }
+
     pub(crate) fn check_tensors(&self, weights: &Weights) -> Result<(), ModelError> {
         let config = &self.config;
         let expect = |field, value, tensor, dim| Expectation { field, value, tensor, dim };
@@ -307,9 +323,7 @@ impl Deberta {
         ]);
         check_dims(&self.common.file, weights, PREFIXES, &expectations)?;
         if config.relative_attention {
-            let (field, span) = self.span;
-            let rows = Expectation { field, value: 2 * span, tensor: DISTANCES, dim: 0 };
-            check_dims(&self.common.file, weights, PREFIXES, &[rows])?;
+            self.check_distances(weights)?;
         }
         let layers = config.num_hidden_layers;
         check_layers(&self.common.file, weights, PREFIXES, "num_hidden_layers", layers, "encoder.layer.")

@@ -10,7 +10,10 @@ use std::{
 
 use golden::{Table, batches, goldens, name, session};
 use loquat_models::{ARCHITECTURES, ModelError, Task, load};
-use loquat_runtime::{Batch, Options, Outputs, Parallel};
+use loquat_runtime::{
+    Batch, Options, Outputs, Parallel,
+    graph::{Node, Op, Rows},
+};
 
 /// Architecture, task and folder of each golden model.
 fn models() -> Vec<(String, Task, PathBuf)> {
@@ -90,6 +93,25 @@ fn threads_modes_and_shards_change_no_bit() {
                 "{architecture} {task}: {threads} threads, {parallel:?}, {shard_tokens} a shard"
             );
         }
+    }
+}
+
+#[test]
+fn rows_that_no_head_reads_are_left_out_without_changing_a_bit() {
+    for (architecture, task, folder) in models().into_iter().filter(|(_, task, _)| *task == Task::TextClassification) {
+        let run = |disabled_passes: Vec<String>| {
+            let session = session(&folder, task, &Options { disabled_passes, ..Options::default() });
+            let outputs: Vec<_> =
+                batches_of(&folder).iter().map(|(_, batch)| bits(&session.run(batch).unwrap())).collect();
+            let graph = session.inspect().graph().unwrap();
+            let lone = |node: &&Node| matches!(node.op, Op::Attention(_)) && node.shape.rows == Rows::Sequences;
+            (outputs, graph.nodes().iter().filter(lone).count())
+        };
+        let ((pruned, lone), (whole, _)) = (run(Vec::new()), run(vec!["prune_rows".to_owned()]));
+        assert!(pruned == whole, "{architecture}");
+        // With biases for distances as without; FNet has no attention, and where all rows are pooled, all are read.
+        let read_at_once = ["fnet", "modernbert-mean"].contains(&&*architecture);
+        assert_eq!(lone == 0, read_at_once, "{architecture} has {lone} attentions of one query a sequence");
     }
 }
 
