@@ -9,7 +9,7 @@ mod coded;
 
 use pulp::{Simd, WithSimd};
 
-pub use bias::{ContentBias, PositionBias, RelativeBias};
+pub use bias::{ContentBias, PositionBias, RelativeBias, Segments};
 use bias::{ContentLayout, ContentScores, Kind};
 
 use crate::{
@@ -372,7 +372,8 @@ impl WithSimd for Head<'_> {
         let (key_panels, panels) = panels.split_at_mut(layout.values - layout.keys);
         let (value_panels, content_scratch) = panels.split_at_mut(layout.content - layout.values);
         pack_keys(cpu, k, &keys, columns.clone(), nr, key_panels);
-        let mut content = match (self.bias.and_then(|(bias, _)| bias.content()), &layout.content_layout) {
+        let content = self.bias.and_then(|(bias, head)| Some((bias.content()?, head)));
+        let mut content = match (content, &layout.content_layout) {
             (Some(bias), Some(content)) => Some(ContentScores::new(
                 cpu,
                 kernel,
@@ -381,7 +382,7 @@ impl WithSimd for Head<'_> {
                 content,
                 columns.clone(),
                 (first_position, queries),
-                (keys.len(), key_panels),
+                (keys.clone(), key_panels),
                 content_scratch,
             )),
             _ => None,
@@ -415,10 +416,7 @@ impl WithSimd for Head<'_> {
             }
             if let Some(content) = &mut content {
                 // SAFETY: kernel and queries are those above.
-                unsafe {
-                    let first = q.as_ptr().add(row * q.row_stride() + column);
-                    content.multiply(kernel, rows, head_dim, first, q.row_stride());
-                }
+                unsafe { content.multiply(kernel, q, (row, rows), column..column + head_dim) };
             }
             let mut inverse_sums = [0.0; 64];
             for (i, inverse) in inverse_sums.iter_mut().enumerate().take(rows) {

@@ -63,7 +63,7 @@ mod transpose;
 mod view;
 
 pub use activation::Activation;
-pub use attention::{AttentionSpec, ContentBias, PositionBias, RelativeBias, attention, biased_attention};
+pub use attention::{AttentionSpec, ContentBias, PositionBias, RelativeBias, Segments, attention, biased_attention};
 pub use buffer::AlignedBuf;
 pub use cpu::{Cpu, CpuError, Features, LEVEL_VARIABLE, Level, ParseLevelError};
 pub use error::KernelError;

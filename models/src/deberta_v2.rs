@@ -8,6 +8,7 @@ use loquat_runtime::{
     Activation, Arithmetic, AttentionSpec, Weights,
     graph::{
         DistanceBias, GraphBuilder, GraphError, Index, LogBuckets, Neighbours, NodeId, NormOf, Order, ProjectionOf,
+        TableOf,
     },
 };
 use serde::Deserialize;
@@ -225,16 +226,18 @@ impl Deberta {
         for layer in 0..config.num_hidden_layers {
             let [q, k, v] = project(builder, x, layer)?;
             let vectors = modules(layer);
-            let [keys, queries] = [(self.by_queries, &vectors[0]), (self.by_keys, &vectors[1])]
-                .map(|(there, names)| there.then_some(ProjectionOf { weight: &names.0, bias: names.1.as_deref() }));
+            let [keys, queries] =
+                [(self.by_queries, &vectors[0]), (self.by_keys, &vectors[1])].map(|(there, names)| {
+                    there.then_some(ProjectionOf { weight: &names.0, bias: names.1.as_deref(), transposed: false })
+                });
             let distances = DistanceBias::Content {
-                name: DISTANCES,
-                rows: 2 * self.span.1,
-                width: config.hidden_size,
+                table: TableOf::Learned { name: DISTANCES, rows: 2 * self.span.1, width: config.hidden_size },
                 norm,
                 keys,
                 queries,
                 buckets: self.buckets,
+                query_bias: None,
+                segments: None,
                 reach: config.max_position_embeddings - 1,
             };
             let distances = (config.relative_attention && products > 1).then_some(distances);

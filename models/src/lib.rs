@@ -34,6 +34,7 @@ pub mod nomic_bert;
 mod registry;
 pub mod roberta;
 mod task;
+pub mod xlnet;
 
 pub use config::{Common, Source};
 pub use error::ModelError;

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use crate::{
     Model, ModelError, albert::Albert, bert::Bert, config::Source, deberta::Deberta, deberta_v2::DebertaV2,
     distilbert::DistilBert, electra::Electra, fnet::Fnet, longformer::Longformer, mobilebert::MobileBert,
-    modernbert::ModernBert, mpnet::Mpnet, nomic_bert::NomicBert, roberta::Roberta,
+    modernbert::ModernBert, mpnet::Mpnet, nomic_bert::NomicBert, roberta::Roberta, xlnet::Xlnet,
 };
 
 /// An architecture that can be loaded.
@@ -49,6 +49,7 @@ pub const ARCHITECTURES: &[Architecture] = &[
     architecture!("mobilebert", "MobileBert", MobileBert),
     architecture!("fnet", "FNet", Fnet),
     architecture!("longformer", "Longformer", Longformer),
+    architecture!("xlnet", "XLNet", Xlnet),
 ];
 
 /// A model and its weights.

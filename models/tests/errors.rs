@@ -67,6 +67,10 @@ fn fields_that_change_the_maths_are_refused_by_name() {
         (r#"{"model_type":"fnet","use_tpu_fourier_optimizations":true}"#, "use_tpu_fourier_optimizations is true"),
         (r#"{"model_type":"longformer","attention_window":[4,8]}"#, "attention_window is 2 entries"),
         (r#"{"model_type":"longformer","attention_window":7}"#, "attention_window is 7, expected an even number"),
+        (r#"{"model_type":"xlnet","attn_type":"uni"}"#, r#"attn_type is "uni", expected "bi""#),
+        (r#"{"model_type":"xlnet","bi_data":true}"#, "bi_data is true, expected false"),
+        (r#"{"model_type":"xlnet","d_head":8}"#, "d_head is 8, expected 64"),
+        (r#"{"model_type":"xlnet","summary_type":"attn"}"#, r#"summary_type is "attn""#),
         ("{}", "neither model_type nor architectures"),
         ("[", "config.json"),
     ];
@@ -109,12 +113,9 @@ fn a_configuration_that_contradicts_the_weights_is_named_with_them() {
         "intermediate_size",
         "num_hidden_layers",
     ];
-    let models: [(&str, &[&str]); 9] = [
+    let models: [(&str, &[&str]); 10] = [
         ("bert/h20-heads2-gelu", &bert),
-        (
-            "encoders/modernbert/feature-extraction",
-            &["vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers"],
-        ),
+        ("encoders/modernbert/feature-extraction", &["vocab_size", "hidden_size", "intermediate_size"]),
         (
             "encoders/deberta-v2/feature-extraction",
             &["vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "position_buckets"],
@@ -136,6 +137,7 @@ fn a_configuration_that_contradicts_the_weights_is_named_with_them() {
             &[&bert[..], &["intra_bottleneck_size", "num_feedforward_networks"]].concat(),
         ),
         ("encoders/fnet/feature-extraction", &bert),
+        ("encoders/xlnet/feature-extraction", &["vocab_size", "d_model", "d_inner", "n_layer"]),
         ("encoders/longformer/feature-extraction", &["vocab_size", "hidden_size", "max_position_embeddings"]),
     ];
     for (model, fields) in models {

@@ -139,6 +139,11 @@ ARCHITECTURES = [
                                                    eos_token_id=2, sep_token_id=2, attention_window=[4, 8]), 50, types=1,
                  tasks=[task for task in COMMON if task != "multiple-choice"], separator=2,
                  note="windows of 2 and 4 tokens to each side; the first token or the question sees everything"),
+    Architecture("xlnet", "XLNet", dict(d_model=20, n_head=4, n_layer=2, d_inner=27, vocab_size=43, summary_type="last"), 37, types=3,
+                 tasks=["feature-extraction", "text-classification", "token-classification", "question-answering", "multiple-choice"],
+                 note="head size 5; segments"),
+    Architecture("xlnet-clamped", "XLNet", dict(d_model=18, n_head=3, n_layer=1, d_inner=25, vocab_size=41, clamp_len=6, summary_type="mean"), 33,
+                 types=2, tasks=["feature-extraction", "text-classification"], note="distances up to 6; a mean as summary"),
 ]
 
 
@@ -152,6 +157,8 @@ def draw(model: torch.nn.Module, seed: int) -> None:
         if parameter.ndim == 2 and "embedding" not in name and "relative_attention_bias" not in name:
             gain = 1.3 if any(part in name for part in ("query", "key", "q_lin", "k_lin", ".q.", ".k.", "Wqkv", "in_proj")) else 1.0
             values *= gain / np.sqrt(parameter.shape[1])
+        elif "rel_attn" in name and parameter.ndim == 3:
+            values /= np.sqrt(parameter.shape[1] * parameter.shape[2])
         elif name.endswith("weight") and "norm" in name.lower():
             values = (0.6 if name in shrinking else 1.0) * (1.0 + 0.2 * values)
         elif parameter.ndim == 1:
@@ -160,13 +167,19 @@ def draw(model: torch.nn.Module, seed: int) -> None:
             parameter.copy_(torch.from_numpy(values.astype(np.float32)))
 
 
+def head(architecture: Architecture, task: str) -> str:
+    # XLNet's other class for question answering searches.
+    simple = architecture.prefix == "XLNet" and task == "question-answering"
+    return HEADS[task] + ("Simple" if simple else "")
+
+
 def build(architecture: Architecture, task: str, seed: int) -> torch.nn.Module:
     config_class = getattr(transformers, architecture.prefix + "Config")
     labels = {"text-classification": ["negative", "neutral", "positive"], "token-classification": LABELS}.get(task)
     more = dict(id2label=dict(enumerate(labels)), label2id={l: i for i, l in enumerate(labels)}) if labels else {}
     config = config_class(**architecture.config, **more)
     config._attn_implementation = "eager"
-    model = getattr(transformers, architecture.prefix + HEADS[task])(config).float().eval()
+    model = getattr(transformers, architecture.prefix + head(architecture, task))(config).float().eval()
     draw(model, seed)
     model.tie_weights()
     return model

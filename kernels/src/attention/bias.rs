@@ -78,9 +78,7 @@ impl<'a> PositionBias<'a> {
             Kind::Distance(bias) if bias.values.rows() == 1 => {}
             Kind::Distance(bias) => expect_eq("rows of the relative bias", bias.values.rows(), heads)?,
             Kind::Content(bias) => {
-                for table in [bias.keys, bias.queries].into_iter().flatten() {
-                    expect_eq("columns of a table of distances", table.cols(), width)?;
-                }
+                bias.check(heads, width, cu_kv.last().zip(cu_kv.first()).map_or(0, |(a, b)| (a - b) as usize))?
             }
         }
         if let Some(counts) = self.leading {
@@ -154,6 +152,19 @@ pub struct ContentBias<'a> {
     rows: &'a [u32],
     keys: Option<MatRef<'a>>,
     queries: Option<MatRef<'a>>,
+    offsets: Option<MatRef<'a>>,
+    segments: Option<Segments<'a>>,
+}
+
+/// What is added for whether a query and a key are of the same segment.
+#[derive(Clone, Copy, Debug)]
+pub struct Segments<'a> {
+    /// The segment of each key, and of the query at its place.
+    pub types: &'a [u32],
+    /// What queries are multiplied with, `[2, heads * head_dim]`: a row for keys of the same segment, one for all others.
+    pub vectors: MatRef<'a>,
+    /// What is added to the two products of each head, `[heads, 2]`.
+    pub offsets: MatRef<'a>,
 }
 
 impl<'a> ContentBias<'a> {
@@ -175,7 +186,39 @@ impl<'a> ContentBias<'a> {
                 return Err(KernelError::Shape { what, expected: last + 1, found: table.rows() });
             }
         }
-        Ok(ContentBias { rows, keys, queries })
+        Ok(ContentBias { rows, keys, queries, offsets: None, segments: None })
+    }
+
+    /// The same with `offsets`, `[heads, rows]`, added for each row of the tables.
+    pub fn offsets(self, offsets: MatRef<'a>) -> ContentBias<'a> {
+        ContentBias { offsets: Some(offsets), ..self }
+    }
+
+    /// The same with what segments add.
+    pub fn segments(self, segments: Segments<'a>) -> ContentBias<'a> {
+        ContentBias { segments: Some(segments), ..self }
+    }
+
+    fn check(&self, heads: usize, width: usize, keys: usize) -> Result<(), KernelError> {
+        for table in [self.keys, self.queries].into_iter().flatten() {
+            expect_eq("columns of a table of distances", table.cols(), width)?;
+        }
+        if let Some(offsets) = self.offsets {
+            let rows = self.rows.iter().copied().max().unwrap_or(0) as usize + 1;
+            expect_eq("rows of the offsets for distances", offsets.rows(), heads)?;
+            if offsets.cols() < rows {
+                let what = "columns of the offsets for distances";
+                return Err(KernelError::Shape { what, expected: rows, found: offsets.cols() });
+            }
+        }
+        if let Some(segments) = self.segments {
+            expect_eq("number of segments", segments.types.len(), keys)?;
+            expect_eq("rows of the vectors for segments", segments.vectors.rows(), 2)?;
+            expect_eq("columns of the vectors for segments", segments.vectors.cols(), width)?;
+            expect_eq("rows of the offsets for segments", segments.offsets.rows(), heads)?;
+            expect_eq("columns of the offsets for segments", segments.offsets.cols(), 2)?;
+        }
+        Ok(())
     }
 
     /// The largest distance that it has rows for.
@@ -186,6 +229,11 @@ impl<'a> ContentBias<'a> {
     #[cfg(test)]
     pub(super) fn rows(&self) -> &'a [u32] {
         self.rows
+    }
+
+    #[cfg(test)]
+    pub(super) fn extras(&self) -> (Option<MatRef<'a>>, Option<Segments<'a>>) {
+        (self.offsets, self.segments)
     }
 
     #[cfg(test)]
@@ -235,6 +283,11 @@ impl ContentLayout {
 /// The products of one head's queries and keys with the rows of the tables that are for their distances.
 pub(super) struct ContentScores<'a> {
     bias: &'a ContentBias<'a>,
+    head: usize,
+    /// The first key.
+    start: usize,
+    /// For each query of the tile at hand, what keys of the same segment and what others add.
+    by_segment: [[f32; 2]; 64],
     /// The rows of the tables.
     rows: Range<usize>,
     rows_stride: usize,
@@ -253,14 +306,15 @@ impl<'a> ContentScores<'a> {
     pub(super) fn new(
         cpu: &Cpu,
         kernel: &MicroKernel,
-        bias: &'a ContentBias<'a>,
+        (bias, head): (&'a ContentBias<'a>, usize),
         layout: &Layout,
         content: &ContentLayout,
         columns: Range<usize>,
         (first, queries): (usize, usize),
-        (keys, key_panels): (usize, &[f32]),
+        (keys, key_panels): (Range<usize>, &[f32]),
         scratch: &'a mut [f32],
     ) -> ContentScores<'a> {
+        let (start, keys) = (keys.start, keys.len());
         let rows = bias.needed(first, queries, keys);
         let (head_dim, nr) = (columns.len(), kernel.nr);
         let (panels, rest) = scratch.split_at_mut(content.by_query);
@@ -291,6 +345,9 @@ impl<'a> ContentScores<'a> {
         }
         ContentScores {
             bias,
+            head,
+            start,
+            by_segment: [[0.0; 2]; 64],
             rows,
             rows_stride: content.rows_stride,
             keys_stride: layout.scores_stride,
@@ -300,22 +357,34 @@ impl<'a> ContentScores<'a> {
         }
     }
 
-    /// Multiplies a tile of queries.
+    /// Multiplies a tile of queries: `rows` rows of `q` from `first` on, and the columns of the head.
     ///
     /// # Safety
-    /// The kernel is of a level that the CPU has, and `queries` points to `rows` rows of `head_dim` values, `stride` apart.
+    /// The kernel is of a level that the CPU has, and `q` has the rows and columns.
     #[inline(always)]
     pub(super) unsafe fn multiply(
         &mut self,
         kernel: &MicroKernel,
-        rows: usize,
-        head_dim: usize,
-        queries: *const f32,
-        stride: usize,
+        q: MatRef<'_>,
+        (first, rows): (usize, usize),
+        columns: Range<usize>,
     ) {
+        if let Some(segments) = self.bias.segments {
+            for (i, sums) in self.by_segment.iter_mut().enumerate().take(rows) {
+                let query = &q.row(first + i)[columns.clone()];
+                for (side, sum) in sums.iter_mut().enumerate() {
+                    let vector = &segments.vectors.row(side)[columns.clone()];
+                    let product: f32 = query.iter().zip(vector).map(|(a, b)| a * b).sum();
+                    *sum = product + segments.offsets.row(self.head)[side];
+                }
+            }
+        }
         if self.bias.keys.is_none() {
             return;
         }
+        let head_dim = columns.len();
+        // SAFETY: the caller vouches for the row and the column.
+        let queries = unsafe { q.as_ptr().add(first * q.row_stride() + columns.start) };
         for panel in 0..self.rows.len().div_ceil(kernel.nr) {
             // SAFETY: the caller vouches for kernel and queries; the panel holds `head_dim × nr` values, and the products have room for
             // `mr` rows of whole panels.
@@ -324,7 +393,7 @@ impl<'a> ContentScores<'a> {
                     rows,
                     k: head_dim,
                     a: queries,
-                    a_stride: stride,
+                    a_stride: q.row_stride(),
                     b: self.panels[panel * head_dim * kernel.nr..].as_ptr(),
                     b_stride: kernel.nr,
                     c: self.by_query[panel * kernel.nr..].as_mut_ptr(),
@@ -348,6 +417,16 @@ impl<'a> ContentScores<'a> {
         if self.bias.queries.is_some() {
             for (key, (score, &row)) in scores.iter_mut().zip(rows).enumerate() {
                 *score += self.by_key[(row as usize - self.rows.start) * self.keys_stride + key];
+            }
+        }
+        if let Some(offsets) = self.bias.offsets {
+            let offsets = offsets.row(self.head);
+            scores.iter_mut().zip(rows).for_each(|(score, &row)| *score += offsets[row as usize]);
+        }
+        if let Some(segments) = self.bias.segments {
+            let (own, [same, other]) = (segments.types[self.start + position], self.by_segment[i]);
+            for (score, &segment) in scores.iter_mut().zip(&segments.types[self.start..]) {
+                *score += if segment == own { same } else { other };
             }
         }
     }

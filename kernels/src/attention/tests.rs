@@ -61,7 +61,10 @@ fn reference(
                         match bias.map(|bias| bias.kind) {
                             Some(Kind::Distance(_)) if bias.is_some_and(|bias| j < bias.leading_keys(sequence)) => {}
                             Some(Kind::Distance(bias)) => added = bias.row(head, position, keys.len())[j].into(),
-                            Some(Kind::Content(bias)) => score += bias.products(position, j, query, key, &columns, dot),
+                            Some(Kind::Content(bias)) => {
+                                score += bias.products(position, j, query, key, &columns, dot);
+                                score += bias.constants(head, keys.start, position, j, query, &columns, dot);
+                            }
                             None => {}
                         }
                         score * f64::from(spec.scale) + added
@@ -89,6 +92,8 @@ struct Case {
     reach: Option<usize>,
     /// Whether it is one for content, and which of its tables it has.
     content: Option<[bool; 2]>,
+    /// Whether a bias for content has offsets and segments.
+    segments: bool,
     /// Which token a lone query is.
     lone: Select,
     /// Keys of each sequence that have no bias.
@@ -110,6 +115,7 @@ impl Case {
             keys: lengths.to_vec(),
             reach: None,
             content: None,
+            segments: false,
             lone: Select::Last,
             leading: None,
         }
@@ -137,10 +143,20 @@ impl Case {
             (0..columns).map(|column| 3 + 30 - (column.abs_diff(columns / 2).isqrt() as u32)).collect();
         let tables = values(2 * 40 * (width + 3), 6);
         let table = |place: usize| MatRef::new(&tables[place * 40 * (width + 3)..], 40, width, width + 3).unwrap();
+        let types: Vec<u32> = (0..nk as u32).map(|token| token / 3 % 2).collect();
+        let (offsets, sides, vectors) =
+            (values(self.spec.heads * 40, 7), values(self.spec.heads * 2, 8), values(2 * width, 3));
+        let segments = Segments {
+            types: &types,
+            vectors: MatRef::new(&vectors, 2, width, width).unwrap(),
+            offsets: MatRef::new(&sides, self.spec.heads, 2, 2).unwrap(),
+        };
+        let offsets = MatRef::new(&offsets, self.spec.heads, 40, 40).unwrap();
         let bias = self.reach.map(|_| match self.content {
             None => PositionBias::from(RelativeBias::new(biases).unwrap()),
             Some([keys, queries]) => {
-                ContentBias::new(&rows, keys.then(|| table(0)), queries.then(|| table(1))).unwrap().into()
+                let bias = ContentBias::new(&rows, keys.then(|| table(0)), queries.then(|| table(1))).unwrap();
+                if self.segments { bias.offsets(offsets).segments(segments).into() } else { bias.into() }
             }
         });
         let bias = bias.map(|bias| match &self.leading {
@@ -156,6 +172,27 @@ impl Case {
 }
 
 impl ContentBias<'_> {
+    /// The part of it that doesn't look at the key.
+    #[allow(clippy::too_many_arguments)]
+    fn constants(
+        &self,
+        head: usize,
+        start: usize,
+        position: usize,
+        key_position: usize,
+        query: &[f32],
+        columns: &std::ops::Range<usize>,
+        dot: impl Fn(&[f32], &[f32]) -> f64,
+    ) -> f64 {
+        let row = self.rows()[self.reach() + key_position - position] as usize;
+        let (offsets, segments) = self.extras();
+        let offset = offsets.map_or(0.0, |offsets| f64::from(offsets.row(head)[row]));
+        let Some(segments) = segments else { return offset };
+        let side = usize::from(segments.types[start + position] != segments.types[start + key_position]);
+        let vector = &segments.vectors.row(side)[columns.clone()];
+        offset + dot(query, vector) + f64::from(segments.offsets.row(head)[side])
+    }
+
     /// What it adds to a score before it is scaled.
     fn products(
         &self,
@@ -310,6 +347,24 @@ fn a_bias_for_content_multiplies_queries_and_keys_with_rows_for_their_distance()
                 assert!(shared == found, "{} {heads}x{head_dim} {tables:?}: several workers", cpu.level());
             }
         }
+    }
+}
+
+#[test]
+fn segments_and_offsets_are_added_for_each_head() {
+    let team = Team::new(NonZeroUsize::new(3).unwrap()).unwrap();
+    for cpu in Cpu::available() {
+        let content = Some([true, false]);
+        let case = Case { reach: Some(130), content, segments: true, ..Case::new(2, 12, false, &[1, 7, 131, 40]) };
+        let (found, expected) = case.run(&cpu, Exec::Serial, 0);
+        let error = found.iter().zip(&expected).map(|(a, b)| (f64::from(*a) - b).abs()).fold(0.0, f64::max);
+        assert!(error < 2e-5, "{}: {error:e}", cpu.level());
+        let lease = team.lease_blocking();
+        assert_eq!(case.run(&cpu, Exec::Team(&lease), 5).0, found, "{}: several workers", cpu.level());
+        let lone = Case { queries: vec![1], lone: Select::Last, keys: vec![40], ..case };
+        let (found, expected) = lone.run(&cpu, Exec::Serial, 0);
+        let error = found.iter().zip(&expected).map(|(a, b)| (f64::from(*a) - b).abs()).fold(0.0, f64::max);
+        assert!(error < 2e-5, "{}: a lone query: {error:e}", cpu.level());
     }
 }
 

@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use loquat_kernels::{
     Arithmetic, ContentBias, Cpu, Epilogue, Exec, KernelError, MatMut, MatRef, PackedRhs, PositionBias, RelativeBias,
-    RhsShape, fourier::Fourier, gemm, norm,
+    RhsShape, Segments, fourier::Fourier, gemm, norm,
 };
 
 use super::load::Params;
-use crate::graph::{AttentionBias, LogBuckets, Norm, ParamId, Projection, Rotary};
+use crate::graph::{AttentionBias, DistanceTable, LogBuckets, Norm, ParamId, Projection, Rotary, SegmentTerm};
 
 /// A matrix without gaps.
 #[derive(Debug, PartialEq)]
@@ -20,6 +20,22 @@ pub(super) struct Dense {
 }
 
 impl Dense {
+    /// Sines and then cosines of distances from `-furthest` to `furthest`, the first twice, for an even number of rows.
+    fn sinusoids(width: usize, furthest: usize) -> Dense {
+        let rows = 2 * (furthest + 1);
+        // In f32, as the reference has them.
+        let frequency = |i: usize| 1.0 / 10000f32.powf((2 * i) as f32 / width as f32);
+        let frequencies: Vec<f32> = (0..width / 2).map(frequency).collect();
+        let mut values = Vec::with_capacity(rows * width);
+        for row in 0..rows {
+            let distance = row.max(1) as f32 - (furthest + 1) as f32;
+            let angles = || frequencies.iter().map(|frequency| f64::from(distance * frequency));
+            values.extend(angles().map(|angle| angle.sin() as f32));
+            values.extend(angles().map(|angle| angle.cos() as f32));
+        }
+        Dense { values, rows, columns: width }
+    }
+
     fn view(&self) -> Result<MatRef<'_>, KernelError> {
         MatRef::new(&self.values, self.rows, self.columns, self.columns)
     }
@@ -31,7 +47,22 @@ pub(super) enum StepBias {
     /// `[rows, 2 * reach + 1]`, with a row for each head or one for all.
     Distance(Dense),
     /// Vectors for distances, and which row of them each of the `2 * reach + 1` distances has.
-    Content { rows: Vec<u32>, keys: Option<Dense>, queries: Option<Dense> },
+    Content {
+        rows: Vec<u32>,
+        keys: Option<Dense>,
+        queries: Option<Dense>,
+        offsets: Option<Dense>,
+        segments: Option<StepSegments>,
+    },
+}
+
+/// What segments add.
+#[derive(Debug, PartialEq)]
+pub(super) struct StepSegments {
+    /// `[2, heads × head_dim]`.
+    vectors: Dense,
+    /// `[heads, 2]`.
+    offsets: Dense,
 }
 
 /// The turns of a head for every position, each `[positions, head_dim / 2]`.
@@ -69,12 +100,21 @@ impl<'a> PositionTables<'a> {
                 StepBias::buckets(*buckets, *max_distance, *reach, heads, &self.params.matrix(*table))
             }
             AttentionBias::Window { distance, reach, .. } => StepBias::window(*distance, *reach),
-            AttentionBias::Content { table, norm, keys, queries, buckets, reach } => {
-                let table = self.normalised(*table, norm.as_ref())?;
+            AttentionBias::Content { table, norm, keys, queries, buckets, query_bias, segments, reach } => {
+                let table = self.normalised(table, norm.as_ref())?;
+                let keys = keys.as_ref().map(|keys| self.project(&table, keys)).transpose()?;
+                let queries = queries.as_ref().map(|queries| self.project(&table, queries)).transpose()?;
+                let offsets = query_bias.zip(keys.as_ref()).map(|(bias, keys)| self.offsets(bias, keys, heads));
+                let segments = segments.as_ref().map(|SegmentTerm { table, query_bias }| {
+                    let vectors = self.dense(*table);
+                    StepSegments { offsets: self.offsets(*query_bias, &vectors, heads), vectors }
+                });
                 StepBias::Content {
                     rows: rows_of_distances(*buckets, table.rows, *reach),
-                    keys: keys.as_ref().map(|keys| self.project(&table, keys)).transpose()?,
-                    queries: queries.as_ref().map(|queries| self.project(&table, queries)).transpose()?,
+                    keys,
+                    queries,
+                    offsets,
+                    segments,
                 }
             }
         });
@@ -102,9 +142,30 @@ impl<'a> PositionTables<'a> {
         Ok(made)
     }
 
-    fn normalised(&self, table: ParamId, norm: Option<&Norm>) -> Result<Dense, KernelError> {
-        let (mut values, columns) = (self.params.matrix(table), self.params.width(table));
-        let rows = values.len() / columns.max(1);
+    fn dense(&self, param: ParamId) -> Dense {
+        let (values, columns) = (self.params.matrix(param), self.params.width(param));
+        Dense { rows: values.len() / columns.max(1), values, columns }
+    }
+
+    /// What it adds to the product of a query with each vector, `[heads, vectors]`, that the query has the first bias and not the second.
+    fn offsets(&self, bias: [ParamId; 2], vectors: &Dense, heads: usize) -> Dense {
+        let [first, second] = bias.map(|bias| self.params.vector(bias));
+        let head_dim = vectors.columns / heads.max(1);
+        let mut values = Vec::with_capacity(heads * vectors.rows);
+        for columns in (0..heads).map(|head| head * head_dim..(head + 1) * head_dim) {
+            for vector in vectors.values.chunks_exact(vectors.columns.max(1)) {
+                let difference = first[columns.clone()].iter().zip(&second[columns.clone()]).map(|(a, b)| a - b);
+                values.push(difference.zip(&vector[columns.clone()]).map(|(a, b)| a * b).sum());
+            }
+        }
+        Dense { values, rows: heads, columns: vectors.rows }
+    }
+
+    fn normalised(&self, table: &DistanceTable, norm: Option<&Norm>) -> Result<Dense, KernelError> {
+        let Dense { mut values, rows, columns } = match table {
+            DistanceTable::Learned(table) => self.dense(*table),
+            DistanceTable::Sinusoids { width, furthest } => Dense::sinusoids(*width, *furthest),
+        };
         if let Some(norm) = norm {
             let norm = self.params.norm(norm);
             norm::layer_norm(&self.cpu, self.exec, MatMut::new(&mut values, rows, columns, columns)?, norm.params())?;
@@ -146,13 +207,20 @@ impl StepBias {
         StepBias::Distance(Dense { values: (0..columns).map(seen).collect(), rows: 1, columns })
     }
 
-    /// As the kernel takes it.
-    pub(super) fn view(&self) -> Result<PositionBias<'_>, KernelError> {
+    /// As the kernel takes it, for tokens of these types.
+    pub(super) fn view<'a>(&'a self, types: &'a [u32]) -> Result<PositionBias<'a>, KernelError> {
         match self {
             StepBias::Distance(values) => Ok(RelativeBias::new(values.view()?)?.into()),
-            StepBias::Content { rows, keys, queries } => {
+            StepBias::Content { rows, keys, queries, offsets, segments } => {
                 let [keys, queries] = [keys, queries].map(|table| table.as_ref().map(Dense::view).transpose());
-                Ok(ContentBias::new(rows, keys?, queries?)?.into())
+                let mut bias = ContentBias::new(rows, keys?, queries?)?;
+                if let Some(offsets) = offsets {
+                    bias = bias.offsets(offsets.view()?);
+                }
+                if let Some(StepSegments { vectors, offsets }) = segments {
+                    bias = bias.segments(Segments { types, vectors: vectors.view()?, offsets: offsets.view()? });
+                }
+                Ok(bias.into())
             }
         }
     }

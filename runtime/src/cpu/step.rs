@@ -89,7 +89,7 @@ impl Step {
         match &self.kind {
             StepKind::Linear { weight, .. } => gemm::scratch_len(weight, rows, workers),
             StepKind::Attention { spec, bias, lone, .. } => {
-                attention::biased_scratch_len(cpu, spec, position_bias(bias, *lone)?, batch.max_len(), workers)
+                attention::biased_scratch_len(cpu, spec, position_bias(bias, *lone, batch)?, batch.max_len(), workers)
             }
             StepKind::Fourier(fourier) => fourier.scratch_len(rows, batch.max_len(), workers),
             _ => Ok(0),
@@ -133,7 +133,8 @@ impl Step {
                     Rows::Tokens => cu_kv,
                     Rows::Sequences => one_each,
                 };
-                let bias = position_bias(bias, *lone)?.map(|bias| if *leads { bias.leading(leading) } else { bias });
+                let bias =
+                    position_bias(bias, *lone, batch)?.map(|bias| if *leads { bias.leading(leading) } else { bias });
                 biased_attention(cpu, exec, spec, bias, q, k, v, cu_q, cu_kv, scratch, out)
             }
             StepKind::LayerNorm(norm) => {
@@ -214,9 +215,13 @@ impl Step {
     }
 }
 
-fn position_bias(bias: &Option<Arc<StepBias>>, lone: Select) -> Result<Option<PositionBias<'_>>, KernelError> {
+fn position_bias<'a>(
+    bias: &'a Option<Arc<StepBias>>,
+    lone: Select,
+    batch: BatchView<'a>,
+) -> Result<Option<PositionBias<'a>>, KernelError> {
     let Some(bias) = bias else { return Ok(None) };
-    Ok(Some(bias.view()?.lone(lone)))
+    Ok(Some(bias.view(batch.type_ids())?.lone(lone)))
 }
 
 #[allow(clippy::too_many_arguments)]

@@ -5,8 +5,9 @@ use std::collections::HashMap;
 use loquat_kernels::{Activation, Arithmetic, AttentionSpec, pooling::Pooling};
 
 use super::{
-    Affine, Attention, AttentionBias, Graph, GraphError, Index, Leading, Linear, LogBuckets, Lookup, Neighbours, Node,
-    NodeId, Norm, Op, Output, Param, ParamId, Part, Projection, Rotary, Select, Shape, op::selection_of,
+    Affine, Attention, AttentionBias, DistanceTable, Graph, GraphError, Index, Leading, Linear, LogBuckets, Lookup,
+    Neighbours, Node, NodeId, Norm, Op, Output, Param, ParamId, Part, Projection, Rotary, SegmentTerm, Select, Shape,
+    op::selection_of,
 };
 
 /// An embedding table by name.
@@ -60,12 +61,8 @@ pub enum DistanceBias<'a> {
     },
     /// Vectors for distances, which queries and keys are multiplied with.
     Content {
-        /// Name of the tensor, `[rows, width]`.
-        name: &'a str,
-        /// Number of rows.
-        rows: usize,
-        /// Its width.
-        width: usize,
+        /// The rows that they are made of.
+        table: TableOf<'a>,
         /// Layer norm of its rows.
         norm: Option<NormOf<'a>>,
         /// What makes the vectors that queries are multiplied with.
@@ -74,6 +71,10 @@ pub enum DistanceBias<'a> {
         queries: Option<ProjectionOf<'a>>,
         /// Which distances share a row.
         buckets: Option<LogBuckets>,
+        /// Names of two vectors: the first stands for the second in the queries that distances meet.
+        query_bias: Option<[&'a str; 2]>,
+        /// What segments add.
+        segments: Option<SegmentsOf<'a>>,
         /// The longest sequence has one token more than this.
         reach: usize,
     },
@@ -86,6 +87,36 @@ pub enum DistanceBias<'a> {
         /// The longest sequence has one token more than this.
         reach: usize,
     },
+}
+
+/// The rows that vectors for distances are made of; see [`DistanceTable`].
+#[derive(Clone, Copy, Debug)]
+pub enum TableOf<'a> {
+    /// Learned.
+    Learned {
+        /// Name of the tensor, `[rows, width]`.
+        name: &'a str,
+        /// Number of rows.
+        rows: usize,
+        /// Its width.
+        width: usize,
+    },
+    /// Sines and cosines.
+    Sinusoids {
+        /// Columns, an even number.
+        width: usize,
+        /// The furthest distance that has a row of its own.
+        furthest: usize,
+    },
+}
+
+/// Vectors for segments, by the names of their tensors; see [`SegmentTerm`].
+#[derive(Clone, Copy, Debug)]
+pub struct SegmentsOf<'a> {
+    /// `[2, heads × head_dim]`.
+    pub table: &'a str,
+    /// The first stands for the second in the queries.
+    pub query_bias: [&'a str; 2],
 }
 
 /// A layer norm, by the names of its tensors.
@@ -106,6 +137,8 @@ pub struct ProjectionOf<'a> {
     pub weight: &'a str,
     /// `[out]`.
     pub bias: Option<&'a str>,
+    /// Whether the weight is stored as `[in, out]`.
+    pub transposed: bool,
 }
 
 /// Builds a [`Graph`]. Every call checks the shapes of what it is given.
@@ -215,9 +248,7 @@ impl GraphBuilder {
         bias: Option<&str>,
     ) -> Result<NodeId, GraphError> {
         let name = module_of(weight);
-        let part = Part { name: weight.to_owned(), first: 0, rows: width, of: width, transposed: true };
-        let param = Param { parts: vec![part], width: Some(self.shape(x).width) };
-        let weight = self.known_or_new(name, param)?;
+        let weight = self.transposed(name, weight, width, self.shape(x).width)?;
         let bias = bias.map(|bias| self.param(name, RowsOf::all(bias, width), None)).transpose()?;
         self.push_linear(x, weight, bias, name)
     }
@@ -290,19 +321,41 @@ impl GraphBuilder {
                 let table = self.param(name, RowsOf::all(tensor, rows), Some(spec.heads))?;
                 Some(AttentionBias::Buckets { table, buckets, max_distance, reach })
             }
-            Some(DistanceBias::Content { name: tensor, rows, width, norm, keys, queries, buckets, reach }) => {
-                let table = self.param(name, RowsOf::all(tensor, rows), Some(width))?;
+            Some(DistanceBias::Content { table, norm, keys, queries, buckets, query_bias, segments, reach }) => {
+                let (table, width) = match table {
+                    TableOf::Learned { name: tensor, rows, width } => {
+                        let table = self.param(name, RowsOf::all(tensor, rows), Some(width))?;
+                        (DistanceTable::Learned(table), width)
+                    }
+                    TableOf::Sinusoids { width, furthest } => (DistanceTable::Sinusoids { width, furthest }, width),
+                };
                 let norm = norm.map(|norm| self.norm(name, norm, width)).transpose()?;
                 let heads_width = spec.heads * spec.head_dim;
                 let mut projection = |of: Option<ProjectionOf<'_>>| {
                     let Some(of) = of else { return Ok(None) };
-                    let weight = self.param(name, RowsOf::all(of.weight, heads_width), Some(width))?;
+                    let weight = match of.transposed {
+                        true => self.transposed(name, of.weight, heads_width, width)?,
+                        false => self.param(name, RowsOf::all(of.weight, heads_width), Some(width))?,
+                    };
                     let bias =
                         of.bias.map(|bias| self.param(name, RowsOf::all(bias, heads_width), None)).transpose()?;
                     Ok(Some(Projection { weight, bias }))
                 };
                 let (keys, queries) = (projection(keys)?, projection(queries)?);
-                Some(AttentionBias::Content { table, norm, keys, queries, buckets, reach })
+                let mut pair = |names: [&str; 2]| {
+                    let [first, second] = names.map(|tensor| self.param(name, RowsOf::all(tensor, heads_width), None));
+                    Ok([first?, second?])
+                };
+                let query_bias = query_bias.map(&mut pair).transpose()?;
+                let segments = match segments {
+                    Some(SegmentsOf { table, query_bias }) => {
+                        let query_bias = pair(query_bias)?;
+                        let table = self.param(name, RowsOf::all(table, 2), Some(heads_width))?;
+                        Some(SegmentTerm { table, query_bias })
+                    }
+                    None => None,
+                };
+                Some(AttentionBias::Content { table, norm, keys, queries, buckets, query_bias, segments, reach })
             }
         };
         let op = Op::Attention(Attention { spec, columns: [0; 3], bias, lone: Select::Last });
@@ -505,6 +558,12 @@ impl GraphBuilder {
             transposed: false,
         };
         self.known_or_new(node, Param { parts: rows.iter().map(part).collect(), width })
+    }
+
+    /// A parameter of `rows` rows that are stored as columns.
+    fn transposed(&mut self, node: &str, tensor: &str, rows: usize, width: usize) -> Result<ParamId, GraphError> {
+        let part = Part { name: tensor.to_owned(), first: 0, rows, of: rows, transposed: true };
+        self.known_or_new(node, Param { parts: vec![part], width: Some(width) })
     }
 
     fn known_or_new(&mut self, node: &str, param: Param) -> Result<ParamId, GraphError> {

@@ -4,7 +4,7 @@ use std::fmt;
 
 use loquat_kernels::Arithmetic;
 
-use super::{AttentionBias, Graph, Op, Param, ParamId};
+use super::{AttentionBias, DistanceTable, Graph, Op, Param, ParamId};
 
 impl fmt::Display for Param {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -83,7 +83,10 @@ impl Graph {
                 }
                 match &attention.bias {
                     Some(AttentionBias::Buckets { table, .. }) => write!(f, ", bias {}", param(*table))?,
-                    Some(AttentionBias::Content { table, .. }) => write!(f, ", distances by {}", param(*table))?,
+                    Some(AttentionBias::Content { table: DistanceTable::Learned(table), .. }) => {
+                        write!(f, ", distances by {}", param(*table))?;
+                    }
+                    Some(AttentionBias::Content { .. }) => f.write_str(", distances by sinusoids")?,
                     Some(AttentionBias::Window { distance, leading, .. }) => {
                         write!(f, ", up to {distance} tokens away")?;
                         if let Some(leading) = leading {

@@ -11,12 +11,12 @@ mod op;
 mod rewrite;
 mod verify;
 
-pub use builder::{DistanceBias, GraphBuilder, NormOf, ProjectionOf, RowsOf, Table};
+pub use builder::{DistanceBias, GraphBuilder, NormOf, ProjectionOf, RowsOf, SegmentsOf, Table, TableOf};
 pub use loquat_kernels::{gather::Select, neighbours::Order};
 pub(crate) use op::MAX_TABLES;
 pub use op::{
-    Affine, Attention, AttentionBias, Index, Leading, Linear, LogBuckets, Lookup, Neighbours, Norm, Op, Projection,
-    Rotary,
+    Affine, Attention, AttentionBias, DistanceTable, Index, Leading, Linear, LogBuckets, Lookup, Neighbours, Norm, Op,
+    Projection, Rotary, SegmentTerm,
 };
 pub(crate) use rewrite::Rewrite;
 

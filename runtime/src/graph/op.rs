@@ -171,9 +171,8 @@ pub enum AttentionBias {
     /// Vectors for distances, made once from a table, that queries and keys are multiplied with before the scores are scaled: what DeBERTa calls
     /// disentangled attention.
     Content {
-        /// `[rows, width]`. Row `rows / 2 + d` is for a key `d` tokens before its query, or `-d` behind it; further ones share the outermost
-        /// rows.
-        table: ParamId,
+        /// The rows that the vectors are made of.
+        table: DistanceTable,
         /// Layer norm of the table's rows.
         norm: Option<Norm>,
         /// What makes the vectors that queries are multiplied with.
@@ -182,6 +181,10 @@ pub enum AttentionBias {
         queries: Option<Projection>,
         /// Which distances share a row, if any do.
         buckets: Option<LogBuckets>,
+        /// Two vectors of the queries' width: the first stands for the second in the queries that distances meet.
+        query_bias: Option<[ParamId; 2]>,
+        /// What segments add.
+        segments: Option<SegmentTerm>,
         /// The longest sequence has one token more than this.
         reach: usize,
     },
@@ -194,6 +197,29 @@ pub enum AttentionBias {
         /// The longest sequence has one token more than this.
         reach: usize,
     },
+}
+
+/// `[rows, width]`. Row `rows / 2 + d` is for a key `d` tokens before its query, or `-d` behind it; further ones share the outermost rows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DistanceTable {
+    /// Learned.
+    Learned(ParamId),
+    /// Sines and then cosines of the distance over powers of 10000.
+    Sinusoids {
+        /// Columns, an even number.
+        width: usize,
+        /// The furthest distance that has a row of its own.
+        furthest: usize,
+    },
+}
+
+/// Vectors that queries are multiplied with for keys of the same segment and for those of another, as XLNet has them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SegmentTerm {
+    /// `[2, heads × head_dim]`.
+    pub table: ParamId,
+    /// As [`query_bias`](AttentionBias::Content::query_bias), for segments.
+    pub query_bias: [ParamId; 2],
 }
 
 /// The first tokens of each sequence that a model treats apart: Longformer's, with global attention.
@@ -336,9 +362,17 @@ impl Op {
             Op::LayerNorm(norm) | Op::AddNorm(norm) => norm_params(norm, &mut f),
             Op::Attention(Attention { bias: Some(AttentionBias::Buckets { table, .. }), .. }) => f(table),
             Op::Attention(Attention {
-                bias: Some(AttentionBias::Content { table, norm, keys, queries, .. }), ..
+                bias: Some(AttentionBias::Content { table, norm, keys, queries, query_bias, segments, .. }),
+                ..
             }) => {
-                f(table);
+                if let DistanceTable::Learned(table) = table {
+                    f(table);
+                }
+                query_bias.iter_mut().flatten().for_each(&mut f);
+                if let Some(SegmentTerm { table, query_bias }) = segments {
+                    f(table);
+                    query_bias.iter_mut().for_each(&mut f);
+                }
                 norm.iter_mut().for_each(|norm| norm_params(norm, &mut f));
                 for projection in keys.iter_mut().chain(queries) {
                     f(&mut projection.weight);
@@ -557,13 +591,30 @@ impl Check<'_> {
         self.tokens(self.inputs[2])?;
         match &attention.bias {
             None => {}
-            Some(AttentionBias::Window { reach, .. }) => {
-                if *reach > MAX_WIDTH {
-                    return Err(format!("distances up to {reach} are too many"));
-                }
+            Some(AttentionBias::Window { reach, .. }) if *reach > MAX_WIDTH => {
+                return Err(format!("distances up to {reach} are too many"));
             }
-            Some(AttentionBias::Content { table, norm, keys, queries, buckets, reach }) => {
-                let table_width = self.table(*table)?;
+            Some(AttentionBias::Window { .. }) => {}
+            Some(AttentionBias::Content { table, norm, keys, queries, buckets, query_bias, segments, reach }) => {
+                let (table_width, rows) = match table {
+                    DistanceTable::Learned(table) => (self.table(*table)?, self.rows_of(*table)?),
+                    DistanceTable::Sinusoids { width, furthest } => {
+                        if !width.is_multiple_of(2) || *width > MAX_WIDTH || *furthest > MAX_WIDTH {
+                            return Err(format!("no sinusoids of width {width} for distances up to {furthest}"));
+                        }
+                        (*width, 2 * (furthest + 1))
+                    }
+                };
+                for bias in query_bias.iter().flatten().chain(segments.iter().flat_map(|term| &term.query_bias)) {
+                    self.vector("length of a bias of queries", *bias, width)?;
+                }
+                if query_bias.is_some() && keys.is_none() {
+                    return Err("a bias of queries that no distances meet".to_owned());
+                }
+                if let Some(SegmentTerm { table, .. }) = segments {
+                    self.equal("width of the vectors for segments", width, self.table(*table)?)?;
+                    self.equal("vectors for segments", 2, self.rows_of(*table)?)?;
+                }
                 self.norm(norm.as_ref(), table_width)?;
                 for projection in keys.iter().chain(queries) {
                     self.equal(
@@ -576,7 +627,6 @@ impl Check<'_> {
                         self.vector("length of the bias of a projection", bias, width)?;
                     }
                 }
-                let rows = self.rows_of(*table)?;
                 let fitting = |&LogBuckets { buckets, max_distance }: &LogBuckets| {
                     buckets >= 4 && buckets.is_multiple_of(2) && max_distance > buckets / 2 + 1
                 };

@@ -117,12 +117,10 @@ impl<'a> Resolver<'a> {
         let name = tensor.name.to_owned();
         let expected = stored_shape(part, width);
         let storage = Storage::of(tensor.dtype);
-        // A row may be stored with more dimensions: a convolution's, of its inputs and neighbours.
-        let folded = match tensor.shape {
-            [rows, rest @ ..] if rest.len() > 1 && width.is_some() => {
-                let values = rest.iter().try_fold(1usize, |values, dim| values.checked_mul(*dim));
-                !part.transposed && *rows == part.of && values == width
-            }
+        // The last dimension may be stored as several: a convolution's inputs and neighbours, an attention's heads and their columns.
+        let folded = match (tensor.shape, &expected[..]) {
+            ([kept, rest @ ..], [first, last]) => rest.len() > 1 && kept == first && product(rest) == Some(*last),
+            (rest, [last]) => rest.len() > 1 && product(rest) == Some(*last),
             _ => false,
         };
         if tensor.shape != expected && !folded && storage.is_some() {
@@ -264,6 +262,10 @@ impl<'a> Resolver<'a> {
             None => String::new(),
         }
     }
+}
+
+fn product(dims: &[usize]) -> Option<usize> {
+    dims.iter().try_fold(1usize, |product, dim| product.checked_mul(*dim))
 }
 
 /// The shape of a part's tensor.
