@@ -194,12 +194,13 @@ impl Deberta {
         }
     }
 
-    /// The encoder, with the projections of queries, keys and values, and those of distances, by `projections`.
+    /// The encoder. `project` makes the queries, keys and values of a layer; `vectors` names the weights and biases that make vectors for
+    /// distances, those that queries and those that keys are multiplied with; `norm` says whether the table of distances is normalised first.
     pub(crate) fn encoder(
         &self,
         builder: &mut GraphBuilder,
         project: impl Fn(&mut GraphBuilder, NodeId, usize) -> Result<[NodeId; 3], GraphError>,
-        modules: impl Fn(usize) -> [(String, Option<String>); 2],
+        vectors: impl Fn(usize) -> [(String, Option<String>); 2],
         norm: bool,
     ) -> Result<Encoder, GraphError> {
         builder.prefixes(PREFIXES);
@@ -225,11 +226,12 @@ impl Deberta {
         });
         for layer in 0..config.num_hidden_layers {
             let [q, k, v] = project(builder, x, layer)?;
-            let vectors = modules(layer);
-            let [keys, queries] =
-                [(self.by_queries, &vectors[0]), (self.by_keys, &vectors[1])].map(|(there, names)| {
-                    there.then_some(ProjectionOf { weight: &names.0, bias: names.1.as_deref(), transposed: false })
-                });
+            let names = vectors(layer);
+            let vectors_by = |there: bool, place: usize| {
+                let (weight, bias): &(String, Option<String>) = &names[place];
+                there.then_some(ProjectionOf { weight, bias: bias.as_deref(), transposed: false })
+            };
+            let (keys, queries) = (vectors_by(self.by_queries, 0), vectors_by(self.by_keys, 1));
             let distances = DistanceBias::Content {
                 table: TableOf::Learned { name: DISTANCES, rows: 2 * self.span.1, width: config.hidden_size },
                 norm,
@@ -241,9 +243,9 @@ impl Deberta {
                 reach: config.max_position_embeddings - 1,
             };
             let distances = (config.relative_attention && products > 1).then_some(distances);
-            let names = LayerModules::bert(layer);
-            let attended = builder.biased_attention(&names.attention, q, k, v, spec, distances)?;
-            let transformed = blocks::rest_of_post_norm_layer(builder, x, attended, &names, &self.sizes)?;
+            let modules = LayerModules::bert(layer);
+            let attended = builder.biased_attention(&modules.attention, q, k, v, spec, distances)?;
+            let transformed = blocks::rest_of_post_norm_layer(builder, x, attended, &modules, &self.sizes)?;
             x = match layer {
                 0 if config.conv_kernel_size > 0 => self.convolution(builder, x, transformed)?,
                 _ => transformed,
@@ -258,6 +260,7 @@ impl Deberta {
         let reach = (self.config.conv_kernel_size / 2) as i32;
         let neighbours = Neighbours { offsets: (-reach..=reach).collect(), order: Order::Columns };
         let x = builder.neighbours(x, neighbours)?;
+        builder.folded(&["encoder.conv.conv.weight"]);
         let x = blocks::linear(builder, x, "encoder.conv.conv", self.config.hidden_size)?;
         let x = builder.activation(x, self.conv_activation)?;
         blocks::add_and_norm(builder, x, residual, "encoder.conv.LayerNorm", self.sizes.eps)

@@ -14,7 +14,7 @@ use crate::{
     Encoder, HeadBuilder, HeadError, Model, ModelError, Source, Task,
     bert::POOLER,
     blocks,
-    config::{Common, Expectation, Fields, check_dims, check_layers},
+    config::{Common, Expectation, Fields, check_dims, check_layers, find},
 };
 
 const PREFIXES: &[&str] = &["mobilebert."];
@@ -22,6 +22,7 @@ const PREFIXES: &[&str] = &["mobilebert."];
 const WORDS: &str = "embeddings.word_embeddings.weight";
 const TYPES: &str = "embeddings.token_type_embeddings.weight";
 const POSITIONS: &str = "embeddings.position_embeddings.weight";
+const INNER: &str = "encoder.layer.0.intermediate.dense.weight";
 
 /// What norms add to variances where the reference has it in its code.
 const DEFAULT_EPS: f32 = 1e-5;
@@ -316,7 +317,7 @@ impl Model for MobileBert {
             expect("hidden_size", config.hidden_size, POSITIONS, 1),
             expect("max_position_embeddings", config.max_position_embeddings, POSITIONS, 0),
             expect("type_vocab_size", config.type_vocab_size, TYPES, 0),
-            expect("intermediate_size", config.intermediate_size, "encoder.layer.0.intermediate.dense.weight", 0),
+            expect("intermediate_size", config.intermediate_size, INNER, 0),
         ];
         if config.use_bottleneck {
             let inner = "encoder.layer.0.bottleneck.input.dense.weight";
@@ -325,12 +326,18 @@ impl Model for MobileBert {
         check_dims(&self.common.file, weights, PREFIXES, &expectations)?;
         let (file, layers) = (&self.common.file, config.num_hidden_layers);
         check_layers(file, weights, PREFIXES, "num_hidden_layers", layers, "encoder.layer.")?;
-        let networks = config.num_feedforward_networks;
-        match networks {
-            1 => Ok(()),
-            _ => {
-                check_layers(file, weights, PREFIXES, "num_feedforward_networks", networks - 1, "encoder.layer.0.ffn.")
-            }
+        // The last network of a layer has a name of its own.
+        let extra = |network: &usize| format!("encoder.layer.0.ffn.{network}.intermediate.dense.weight");
+        let found = 1 + (0..).take_while(|network| find(weights, PREFIXES, &extra(network)).is_some()).count();
+        if found == config.num_feedforward_networks || find(weights, PREFIXES, INNER).is_none() {
+            return Ok(());
         }
+        Err(ModelError::Contradiction {
+            file: file.clone(),
+            field: "num_feedforward_networks",
+            value: config.num_feedforward_networks,
+            weights: weights.files(),
+            found: format!("{found} in its first layer"),
+        })
     }
 }

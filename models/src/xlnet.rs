@@ -123,6 +123,9 @@ impl Xlnet {
         let head_dim = width / config.n_head;
         // Queries meet keys, distances and segments with a bias each. The first is theirs, the others make up for the difference.
         let [content, distance, segment] = ["r_w_bias", "r_r_bias", "r_s_bias"].map(name);
+        for tensor in ["q", "k", "v", "o", "r", "r_w_bias", "r_r_bias", "r_s_bias", "seg_embed"] {
+            builder.folded(&[&name(tensor)]);
+        }
         let q = builder.linear_transposed(x, width, &name("q"), Some(&content))?;
         let k = builder.linear_transposed(x, width, &name("k"), None)?;
         let v = builder.linear_transposed(x, width, &name("v"), None)?;

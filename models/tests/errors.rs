@@ -137,7 +137,7 @@ fn a_configuration_that_contradicts_the_weights_is_named_with_them() {
             &[&bert[..], &["intra_bottleneck_size", "num_feedforward_networks"]].concat(),
         ),
         ("encoders/fnet/feature-extraction", &bert),
-        ("encoders/xlnet/feature-extraction", &["vocab_size", "d_model", "d_inner", "n_layer"]),
+        ("encoders/xlnet/feature-extraction", &["vocab_size", "d_inner", "n_layer"]),
         ("encoders/longformer/feature-extraction", &["vocab_size", "hidden_size", "max_position_embeddings"]),
     ];
     for (model, fields) in models {

@@ -1,6 +1,6 @@
 //! Building a graph, one checked node at a time.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use loquat_kernels::{Activation, Arithmetic, AttentionSpec, pooling::Pooling};
 
@@ -45,6 +45,7 @@ impl<'a> RowsOf<'a> {
 
 /// A bias for distances, with its table by name; see [`AttentionBias`].
 #[derive(Clone, Copy, Debug)]
+#[allow(clippy::large_enum_variant, reason = "one lives while a layer is built")]
 pub enum DistanceBias<'a> {
     /// Learned, by buckets of distances.
     Buckets {
@@ -161,6 +162,7 @@ pub struct ProjectionOf<'a> {
 pub struct GraphBuilder {
     pub(super) graph: Graph,
     by_name: HashMap<String, Vec<ParamId>>,
+    folded: HashSet<String>,
 }
 
 impl GraphBuilder {
@@ -174,12 +176,19 @@ impl GraphBuilder {
             outputs: Vec::new(),
             kept_high: Vec::new(),
         };
-        GraphBuilder { graph, by_name: HashMap::new() }
+        GraphBuilder { graph, by_name: HashMap::new(), folded: HashSet::new() }
     }
 
     /// What the weights may put before the names of parameters, such as `bert.`. Names without a prefix are always tried.
     pub fn prefixes(&mut self, prefixes: &[&str]) -> &mut Self {
         self.graph.prefixes = prefixes.iter().map(|&prefix| prefix.to_owned()).collect();
+        self
+    }
+
+    /// Says, before they are used, which tensors have their last dimension stored as several: the inputs and neighbours of a convolution, the heads
+    /// of an attention and their columns.
+    pub fn folded(&mut self, tensors: &[&str]) -> &mut Self {
+        self.folded.extend(tensors.iter().map(|&tensor| tensor.to_owned()));
         self
     }
 
@@ -556,13 +565,21 @@ impl GraphBuilder {
             rows: rows.rows,
             of: rows.of,
             transposed: false,
+            folded: self.folded.contains(rows.name),
         };
         self.known_or_new(node, Param { parts: rows.iter().map(part).collect(), width })
     }
 
     /// A parameter of `rows` rows that are stored as columns.
     fn transposed(&mut self, node: &str, tensor: &str, rows: usize, width: usize) -> Result<ParamId, GraphError> {
-        let part = Part { name: tensor.to_owned(), first: 0, rows, of: rows, transposed: true };
+        let part = Part {
+            name: tensor.to_owned(),
+            first: 0,
+            rows,
+            of: rows,
+            transposed: true,
+            folded: self.folded.contains(tensor),
+        };
         self.known_or_new(node, Param { parts: vec![part], width: Some(width) })
     }
 

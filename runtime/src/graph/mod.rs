@@ -85,6 +85,8 @@ pub struct Part {
     pub of: usize,
     /// Whether rows are columns of the stored tensor.
     pub transposed: bool,
+    /// Whether the tensor's last dimension may be stored as several.
+    pub folded: bool,
 }
 
 impl Param {

@@ -117,10 +117,10 @@ impl<'a> Resolver<'a> {
         let name = tensor.name.to_owned();
         let expected = stored_shape(part, width);
         let storage = Storage::of(tensor.dtype);
-        // The last dimension may be stored as several: a convolution's inputs and neighbours, an attention's heads and their columns.
         let folded = match (tensor.shape, &expected[..]) {
-            ([kept, rest @ ..], [first, last]) => rest.len() > 1 && kept == first && product(rest) == Some(*last),
-            (rest, [last]) => rest.len() > 1 && product(rest) == Some(*last),
+            _ if !part.folded => false,
+            ([kept, rest @ ..], [first, last]) => kept == first && product(rest) == Some(*last),
+            (rest, [last]) => product(rest) == Some(*last),
             _ => false,
         };
         if tensor.shape != expected && !folded && storage.is_some() {
