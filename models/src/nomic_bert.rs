@@ -55,7 +55,7 @@ pub struct NomicBertConfig {
     pub prenorm: bool,
     pub parallel_block: bool,
     pub use_rms_norm: Option<bool>,
-    pub num_experts: usize,
+    pub num_experts: Option<usize>,
 }
 
 /// The rotary positions.
@@ -127,7 +127,7 @@ impl NomicBert {
             ("parallel_block", config.parallel_block),
             ("use_rms_norm", config.use_rms_norm.unwrap_or(false)),
             ("rotary_emb_interleaved", config.rotary_emb_interleaved),
-            ("num_experts", config.num_experts > 0),
+            ("num_experts", config.num_experts.is_some_and(|experts| experts > 0)),
         ] {
             fields.off(field, value)?;
         }
