@@ -11,7 +11,7 @@ use std::{
 use golden::{Table, batches, goldens, name, session};
 use loquat_models::{ARCHITECTURES, ModelError, Task, load};
 use loquat_runtime::{
-    Batch, Options, Outputs, Parallel,
+    Batch, Options, Outputs, Parallel, Precision,
     graph::{Node, Op, Rows},
 };
 
@@ -93,6 +93,21 @@ fn threads_modes_and_shards_change_no_bit() {
                 "{architecture} {task}: {threads} threads, {parallel:?}, {shard_tokens} a shard"
             );
         }
+    }
+}
+
+#[test]
+fn products_of_split_values_stay_near_those_of_whole_ones() {
+    for (architecture, task, folder) in models().into_iter().filter(|(_, task, _)| *task == Task::FeatureExtraction) {
+        let run = |precision| {
+            let session = session(&folder, task, &Options { precision, ..Options::default() });
+            let hidden =
+                |(_, batch): &(_, Batch)| session.run(batch).unwrap().get("last_hidden_state").unwrap().data.to_vec();
+            batches_of(&folder).iter().flat_map(hidden).collect::<Vec<f32>>()
+        };
+        let errors = run(Precision::F32).into_iter().zip(run(Precision::Bf16x3)).map(|(a, b)| (a - b).abs());
+        let worst = errors.fold(0.0, |worst: f32, error| if error.is_nan() { f32::NAN } else { worst.max(error) });
+        assert!(worst <= 2e-3, "{architecture}: {worst:e}");
     }
 }
 
