@@ -4,9 +4,13 @@
 //! queries tile by tile: scores for the whole key row, softmax in place, and the product with the values, all with the GEMM
 //! microkernel. There is no mask tensor: a sequence's keys are simply those between its two cumulative lengths.
 
+mod bias;
 mod coded;
 
 use pulp::{Simd, WithSimd};
+
+pub use bias::{ContentBias, PositionBias, RelativeBias, Segments};
+use bias::{ContentLayout, ContentScores, Kind};
 
 use crate::{
     Cpu, Exec, KernelError, MatMut, MatRef,
@@ -50,42 +54,24 @@ const QUERY_BLOCK: usize = 112;
 /// which every tile of queries pays for again.
 const COPIED_VALUES: usize = 256;
 
-/// What is added to a score for the distance between its key and its query, different in each head.
-#[derive(Clone, Copy, Debug)]
-pub struct RelativeBias<'a> {
-    values: MatRef<'a>,
-}
-
-impl<'a> RelativeBias<'a> {
-    /// `values` is `[heads, 2 * reach + 1]`: column `reach + d` is for a key that stands `d` tokens behind its query, or `-d` before it.
-    ///
-    /// # Errors
-    /// If the number of columns is even, so that none of them is for distance 0.
-    pub fn new(values: MatRef<'a>) -> Result<RelativeBias<'a>, KernelError> {
-        if values.cols().is_multiple_of(2) {
-            let expected = values.cols() + 1;
-            return Err(KernelError::Shape { what: "columns of a relative bias", expected, found: values.cols() });
-        }
-        Ok(RelativeBias { values })
-    }
-
-    /// The largest distance that it has values for.
-    pub fn reach(&self) -> usize {
-        self.values.cols() / 2
-    }
-
-    /// What `head` adds to the scores of the first `keys` keys for the query at `position`.
-    #[inline(always)]
-    fn row(&self, head: usize, position: usize, keys: usize) -> &'a [f32] {
-        &self.values.row(head)[self.reach() - position..][..keys]
-    }
-}
-
-/// Scales scores and adds their bias; gives the scale that is left to apply.
+/// What a bias for distances alone adds for the query at `position`.
 #[inline(always)]
-fn add_bias(scores: &mut [f32], scale: f32, bias: Option<&[f32]>) -> f32 {
+fn row_of<'a>(bias: Option<(&PositionBias<'a>, usize)>, position: usize, keys: usize) -> Option<&'a [f32]> {
+    match bias {
+        Some((PositionBias { kind: Kind::Distance(bias), .. }, head)) => Some(bias.row(head, position, keys)),
+        _ => None,
+    }
+}
+
+/// Scales scores and adds their bias, beyond the first `leading`; gives the scale that is left to apply.
+#[inline(always)]
+fn add_bias(scores: &mut [f32], scale: f32, bias: Option<&[f32]>, leading: usize) -> f32 {
     let Some(bias) = bias else { return scale };
-    for (score, bias) in scores.iter_mut().zip(bias) {
+    let leading = leading.min(scores.len());
+    for score in &mut scores[..leading] {
+        *score *= scale;
+    }
+    for (score, bias) in scores.iter_mut().zip(bias).skip(leading) {
         *score = *score * scale + bias;
     }
     1.0
@@ -96,10 +82,26 @@ fn add_bias(scores: &mut [f32], scale: f32, bias: Option<&[f32]>) -> f32 {
 /// # Errors
 /// If the number overflows.
 pub fn scratch_len(cpu: &Cpu, spec: &AttentionSpec, max_kv: usize, workers: usize) -> Result<usize, KernelError> {
+    biased_scratch_len(cpu, spec, None, max_kv, workers)
+}
+
+/// Number of `f32` that [`biased_attention`] needs as scratch, for sequences of up to `max_kv` keys.
+///
+/// # Errors
+/// If the number overflows.
+pub fn biased_scratch_len(
+    cpu: &Cpu,
+    spec: &AttentionSpec,
+    bias: Option<PositionBias<'_>>,
+    max_kv: usize,
+    workers: usize,
+) -> Result<usize, KernelError> {
+    let content = bias.as_ref().and_then(PositionBias::content);
+    let spec = &in_f32_for(content, spec);
     let kernel = spec.kernel(cpu);
     let len = match kernel.tile {
         TileFn::Coded { .. } => coded::Layout::new(kernel, spec, max_kv).map(|layout| layout.len),
-        _ => Layout::new(kernel, spec, max_kv).map(|layout| layout.len),
+        _ => Layout::new(kernel, spec, content, max_kv).map(|layout| layout.len),
     };
     let too_large = KernelError::TooLarge { what: "attention scratch", rows: workers, cols: max_kv };
     len.and_then(|len| len.checked_mul(workers)).ok_or(too_large)
@@ -129,7 +131,14 @@ pub fn attention(
     biased_attention(cpu, exec, spec, None, q, k, v, cu_q, cu_kv, scratch, out)
 }
 
-/// Computes `softmax(scale · q kᵀ + bias) v`, otherwise as [`attention`]. With a bias, a sequence has as many queries as keys.
+/// Products with the tables of a bias for content have `f32` kernels alone.
+fn in_f32_for(content: Option<&ContentBias<'_>>, spec: &AttentionSpec) -> AttentionSpec {
+    let arithmetic = if content.is_some() { Arithmetic::F32 } else { spec.arithmetic };
+    AttentionSpec { arithmetic, ..*spec }
+}
+
+/// Computes `softmax(scale · q kᵀ + bias) v`, otherwise as [`attention`], with [`biased_scratch_len`] values of scratch. With a bias, a sequence
+/// has as many queries as keys, or one. A bias for content is computed in `f32`, and the whole attention with it.
 ///
 /// # Errors
 /// As [`attention`], and if the bias doesn't have a row for each head or doesn't reach from one end of a sequence to the other.
@@ -138,7 +147,7 @@ pub fn biased_attention(
     cpu: &Cpu,
     exec: Exec<'_>,
     spec: &AttentionSpec,
-    bias: Option<RelativeBias<'_>>,
+    bias: Option<PositionBias<'_>>,
     q: MatRef<'_>,
     k: MatRef<'_>,
     v: MatRef<'_>,
@@ -158,34 +167,19 @@ pub fn biased_attention(
     let max_kv = validate_lengths(cu_kv, k.rows())?;
     expect_eq("sequences of the keys", cu_kv.len(), cu_q.len())?;
     if let Some(bias) = bias {
-        expect_eq("rows of the relative bias", bias.values.rows(), spec.heads)?;
-        if max_kv > bias.reach() + 1 {
-            return Err(KernelError::Shape {
-                what: "reach of the relative bias",
-                expected: max_kv - 1,
-                found: bias.reach(),
-            });
-        }
-        for (position, (q, kv)) in cu_q.windows(2).zip(cu_kv.windows(2)).enumerate() {
-            if q[1] - q[0] != kv[1] - kv[0] {
-                let found = (q[1] - q[0]) as usize;
-                return Err(KernelError::Lengths {
-                    position,
-                    found,
-                    expected: format!("{} as many as keys", kv[1] - kv[0]),
-                });
-            }
-        }
+        bias.check(spec.heads, width, cu_q, cu_kv)?;
     }
+    let content = bias.as_ref().and_then(PositionBias::content);
+    let spec = &in_f32_for(content, spec);
     let kernel = spec.kernel(cpu);
     let workers = exec.workers();
-    let needed = scratch_len(cpu, spec, max_kv, workers)?;
+    let needed = biased_scratch_len(cpu, spec, bias, max_kv, workers)?;
     if scratch.len() < needed {
         return Err(KernelError::Shape { what: "attention scratch", expected: needed, found: scratch.len() });
     }
     let layout = match kernel.tile {
         TileFn::Coded { .. } => coded::Layout::new(kernel, spec, max_kv).map(AnyLayout::Coded),
-        _ => Layout::new(kernel, spec, max_kv).map(AnyLayout::InPlace),
+        _ => Layout::new(kernel, spec, content, max_kv).map(AnyLayout::InPlace),
     };
     let Some(layout) = layout else { return Ok(()) };
     let own_len = needed / workers;
@@ -198,6 +192,7 @@ pub fn biased_attention(
     exec.for_each(heads * query_blocks, &|worker, item| {
         let (head, block) = (item / query_blocks, item % query_blocks);
         let (sequence, head) = (head / spec.heads, head % spec.heads);
+        let leading = bias.as_ref().map_or(0, |bias| bias.leading_keys(sequence));
         let bias = bias.as_ref().map(|bias| (bias, head));
         let queries = range(cu_q, sequence);
         let keys = range(cu_kv, sequence);
@@ -218,6 +213,7 @@ pub fn biased_attention(
         // SAFETY: every worker has a row of the scratch for itself.
         let mut own = unsafe { scratch.rows_mut(worker, 1) };
         let first_query = queries.start + first;
+        let first_position = bias.map_or(0, |(bias, _)| bias.first_position(queries.len(), keys.len())) + first;
         // How many of the sequence's keys the first query of this block sees, if it is causal.
         let visible = (keys.len() + first + 1).saturating_sub(queries.len());
         let (queries, scratch) = (count, own.row_mut(0));
@@ -236,8 +232,9 @@ pub fn biased_attention(
                     out,
                     column,
                     first_query,
-                    first_position: first,
+                    first_position,
                     bias,
+                    leading,
                     queries,
                     visible,
                     keys,
@@ -296,11 +293,19 @@ struct Layout {
     keys: usize,
     /// Start of the copied values: panel after panel, a row of `nr` for each key.
     values: usize,
+    /// Start of what a bias for content needs.
+    content: usize,
+    content_layout: Option<ContentLayout>,
     len: usize,
 }
 
 impl Layout {
-    fn new(kernel: &MicroKernel, spec: &AttentionSpec, max_kv: usize) -> Option<Layout> {
+    fn new(
+        kernel: &MicroKernel,
+        spec: &AttentionSpec,
+        content: Option<&ContentBias<'_>>,
+        max_kv: usize,
+    ) -> Option<Layout> {
         let padded = max_kv.checked_next_multiple_of(kernel.nr)?;
         // An odd number of cache lines between score rows, so that the rows of a tile don't fall into the same cache sets.
         let scores_stride = padded.checked_next_multiple_of(32)?.checked_add(16)?;
@@ -310,8 +315,14 @@ impl Layout {
             true => 0,
             false => max_kv.checked_mul(spec.head_dim.checked_next_multiple_of(kernel.nr)?)?,
         };
-        let len = values.checked_add(value_len)?.checked_next_multiple_of(16)?;
-        Some(Layout { scores_stride, keys, values, len })
+        let content_layout = match content {
+            Some(bias) => Some(ContentLayout::new(kernel, spec.head_dim, bias.most_rows(max_kv), scores_stride)?),
+            None => None,
+        };
+        let content = values.checked_add(value_len)?.checked_next_multiple_of(16)?;
+        let len = content.checked_add(content_layout.as_ref().map_or(0, |layout| layout.len))?;
+        let len = len.checked_next_multiple_of(16)?;
+        Some(Layout { scores_stride, keys, values, content, content_layout, len })
     }
 }
 
@@ -336,7 +347,9 @@ struct Head<'a> {
     /// Where the first query stands in its sequence.
     first_position: usize,
     /// With the number of the head.
-    bias: Option<(&'a RelativeBias<'a>, usize)>,
+    bias: Option<(&'a PositionBias<'a>, usize)>,
+    /// The first keys, which no bias for distances is added for.
+    leading: usize,
     queries: usize,
     visible: usize,
     keys: std::ops::Range<usize>,
@@ -351,13 +364,29 @@ impl WithSimd for Head<'_> {
         let Head {
             cpu, kernel, spec, layout, q, k, v, out, column, first_query, queries, visible, keys, scratch, ..
         } = self;
-        let bias_of =
-            |query: usize| self.bias.map(|(bias, head)| bias.row(head, self.first_position + query, keys.len()));
+        let first_position = self.first_position;
+        let bias_of = |query: usize| row_of(self.bias, first_position + query, keys.len());
         let (head_dim, nr) = (spec.head_dim, kernel.nr);
         let columns = column..column + head_dim;
         let (scores, panels) = scratch.split_at_mut(layout.keys);
-        let (key_panels, value_panels) = panels.split_at_mut(layout.values - layout.keys);
+        let (key_panels, panels) = panels.split_at_mut(layout.values - layout.keys);
+        let (value_panels, content_scratch) = panels.split_at_mut(layout.content - layout.values);
         pack_keys(cpu, k, &keys, columns.clone(), nr, key_panels);
+        let content = self.bias.and_then(|(bias, head)| Some((bias.content()?, head)));
+        let mut content = match (content, &layout.content_layout) {
+            (Some(bias), Some(content)) => Some(ContentScores::new(
+                cpu,
+                kernel,
+                bias,
+                layout,
+                content,
+                columns.clone(),
+                (first_position, queries),
+                (keys.clone(), key_panels),
+                content_scratch,
+            )),
+            _ => None,
+        };
         let (values, value_stride, value_panel_len) =
             if values_in_place(kernel, spec, keys.len(), queries.div_ceil(kernel.mr)) {
                 (v.as_ptr().wrapping_add(keys.start * v.row_stride() + column), v.row_stride(), nr)
@@ -385,11 +414,18 @@ impl WithSimd for Head<'_> {
                     });
                 }
             }
+            if let Some(content) = &mut content {
+                // SAFETY: kernel and queries are those above.
+                unsafe { content.multiply(kernel, q, (row, rows), column..column + head_dim) };
+            }
             let mut inverse_sums = [0.0; 64];
             for (i, inverse) in inverse_sums.iter_mut().enumerate().take(rows) {
                 let seen = if spec.causal { (visible + start + i).min(keys.len()) } else { keys.len() };
                 let row = &mut scores[i * layout.scores_stride..][..keys.len()];
-                let scale = add_bias(row, spec.scale, bias_of(start + i));
+                if let Some(content) = &content {
+                    content.add(row, i, first_position + start + i);
+                }
+                let scale = add_bias(row, spec.scale, bias_of(start + i), self.leading);
                 let (seen, unseen) = row.split_at_mut(seen);
                 let sum = softmax::exp_row(simd, seen, scale);
                 unseen.fill(0.0);

@@ -5,14 +5,15 @@
 
 use loquat_runtime::{
     Activation, Weights,
-    graph::{GraphBuilder, GraphError, Index, NodeId, Table},
+    graph::{GraphBuilder, GraphError, Index},
 };
 use serde::Deserialize;
 
 use crate::{
-    Encoder, HeadBuilder, HeadError, MaskedLm, Model, ModelError, Source, Task,
+    Encoder, HeadBuilder, HeadError, MaskedLm, Model, ModelError, Pooler, Source, Task,
     blocks::{self, LayerModules, LayerSizes},
     config::{Common, Expectation, Fields, check_dims},
+    embeddings::Embeddings,
 };
 
 const PREFIXES: &[&str] = &["albert."];
@@ -93,6 +94,12 @@ impl Albert {
         Ok(Albert { common: Common::parse(source)?, config, activation, eps })
     }
 
+    fn embeddings(&self) -> Embeddings {
+        let AlbertConfig { vocab_size, type_vocab_size, max_position_embeddings, embedding_size, .. } = self.config;
+        let width = ("embedding_size", embedding_size);
+        Embeddings { vocab_size, type_vocab_size, max_position_embeddings, positions: Index::Positions, width }
+    }
+
     /// The group of weights that a layer uses.
     fn group(&self, layer: usize) -> usize {
         // Whole numbers in place of the reference's quotient of quotients, which they equal.
@@ -115,10 +122,7 @@ fn modules(group: usize, inner: usize) -> LayerModules {
     }
 }
 
-fn pooled(head: &mut HeadBuilder<'_>) -> Result<NodeId, HeadError> {
-    let first = head.first()?;
-    head.dense(first, "pooler", Some(Activation::Tanh))
-}
+const POOLER: Pooler<'_> = Pooler { dense: "pooler", activation: Activation::Tanh };
 
 impl Model for Albert {
     fn common(&self) -> &Common {
@@ -144,14 +148,7 @@ impl Model for Albert {
     fn encoder(&self, builder: &mut GraphBuilder) -> Result<Encoder, GraphError> {
         builder.prefixes(PREFIXES);
         let config = &self.config;
-        let table = |name, rows, index| Table { name, rows, index };
-        let tables = [
-            table("embeddings.word_embeddings.weight", config.vocab_size, Index::TokenIds),
-            table("embeddings.token_type_embeddings.weight", config.type_vocab_size, Index::TypeIds),
-            table("embeddings.position_embeddings.weight", config.max_position_embeddings, Index::Positions),
-        ];
-        let x = builder.embedding("embeddings", &tables, config.embedding_size)?;
-        let x = blocks::layer_norm(builder, x, "embeddings.LayerNorm", self.eps)?;
+        let x = self.embeddings().normalised(builder, self.eps)?;
         let mut x = blocks::linear(builder, x, "encoder.embedding_hidden_mapping_in", config.hidden_size)?;
         let sizes = LayerSizes {
             heads: config.num_attention_heads,
@@ -169,13 +166,7 @@ impl Model for Albert {
 
     fn head(&self, task: Task, head: &mut HeadBuilder<'_>) -> Result<(), HeadError> {
         match task {
-            Task::FeatureExtraction => {
-                if head.has("pooler.weight") {
-                    let pooled = pooled(head)?;
-                    head.builder.output("pooler_output", pooled);
-                }
-                Ok(())
-            }
+            Task::FeatureExtraction => head.pooler_output(POOLER),
             Task::FillMask => head.masked_lm(&MaskedLm {
                 dense: "predictions.dense",
                 activation: self.activation,
@@ -187,18 +178,10 @@ impl Model for Albert {
                 bias: "predictions.bias",
             }),
             Task::NextSentencePrediction => Err(HeadError::Unknown),
-            Task::TextClassification => {
-                head.rows("classifier.weight")?;
-                let pooled = pooled(head)?;
-                head.logits(pooled, "classifier")
-            }
+            Task::TextClassification => head.pooled_logits(POOLER, "classifier"),
             Task::TokenClassification => head.logits(head.hidden, "classifier"),
             Task::QuestionAnswering => head.question_answering("qa_outputs"),
-            Task::MultipleChoice => {
-                head.rows("classifier.weight")?;
-                let pooled = pooled(head)?;
-                head.logits_of(pooled, "classifier", 1)
-            }
+            Task::MultipleChoice => head.pooled_logits_of(POOLER, "classifier", 1),
             Task::ReplacedTokenDetection => Err(HeadError::Unknown),
         }
     }
@@ -207,19 +190,11 @@ impl Model for Albert {
         let config = &self.config;
         let expect = |field, value, tensor, dim| Expectation { field, value, tensor, dim };
         let layer = "encoder.albert_layer_groups.0.albert_layers.0.ffn.weight";
-        let expectations = [
-            expect("embedding_size", config.embedding_size, "embeddings.word_embeddings.weight", 1),
-            expect("vocab_size", config.vocab_size, "embeddings.word_embeddings.weight", 0),
+        let mut expectations = self.embeddings().expectations();
+        expectations.extend([
             expect("hidden_size", config.hidden_size, "encoder.embedding_hidden_mapping_in.weight", 0),
-            expect(
-                "max_position_embeddings",
-                config.max_position_embeddings,
-                "embeddings.position_embeddings.weight",
-                0,
-            ),
-            expect("type_vocab_size", config.type_vocab_size, "embeddings.token_type_embeddings.weight", 0),
             expect("intermediate_size", config.intermediate_size, layer, 0),
-        ];
+        ]);
         check_dims(&self.common.file, weights, PREFIXES, &expectations)
     }
 }

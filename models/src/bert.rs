@@ -4,14 +4,15 @@
 
 use loquat_runtime::{
     Activation, Weights,
-    graph::{GraphBuilder, GraphError, Index, NodeId, Table},
+    graph::{GraphBuilder, GraphError, Index},
 };
 use serde::Deserialize;
 
 use crate::{
-    Encoder, HeadBuilder, HeadError, MaskedLm, Model, ModelError, Source, Task,
+    Encoder, HeadBuilder, HeadError, MaskedLm, Model, ModelError, Pooler, Source, Task,
     blocks::{self, LayerModules, LayerSizes},
     config::{Common, Expectation, Fields, check_dims, check_layers},
+    embeddings::Embeddings,
 };
 
 /// What checkpoints put before the names of tensors: nothing, or the model's name where a head stands beside it.
@@ -121,24 +122,26 @@ impl Bert {
         self.config.layer_norm_eps as f32
     }
 
+    pub(crate) fn embeddings(&self, positions: Index) -> Embeddings {
+        let BertConfig { vocab_size, type_vocab_size, max_position_embeddings, hidden_size, .. } = self.config;
+        let width = ("hidden_size", hidden_size);
+        Embeddings { vocab_size, type_vocab_size, max_position_embeddings, positions, width }
+    }
+
+    pub(crate) fn layer_sizes(&self) -> LayerSizes {
+        LayerSizes {
+            heads: self.config.num_attention_heads,
+            intermediate: self.config.intermediate_size,
+            activation: self.activation,
+            eps: self.eps(),
+        }
+    }
+
     /// The encoder, with positions counted as `positions` says.
     pub(crate) fn encoder_with(&self, builder: &mut GraphBuilder, positions: Index) -> Result<Encoder, GraphError> {
         let config = &self.config;
-        let table = |name, rows, index| Table { name, rows, index };
-        // Added in the reference's order: words, types, positions.
-        let tables = [
-            table("embeddings.word_embeddings.weight", config.vocab_size, Index::TokenIds),
-            table("embeddings.token_type_embeddings.weight", config.type_vocab_size, Index::TypeIds),
-            table("embeddings.position_embeddings.weight", config.max_position_embeddings, positions),
-        ];
-        let x = builder.embedding("embeddings", &tables, config.hidden_size)?;
-        let mut x = blocks::layer_norm(builder, x, "embeddings.LayerNorm", self.eps())?;
-        let sizes = LayerSizes {
-            heads: config.num_attention_heads,
-            intermediate: config.intermediate_size,
-            activation: self.activation,
-            eps: self.eps(),
-        };
+        let mut x = self.embeddings(positions).normalised(builder, self.eps())?;
+        let sizes = self.layer_sizes();
         for index in 0..config.num_hidden_layers {
             x = blocks::post_norm_layer(builder, x, &LayerModules::bert(index), &sizes)?;
         }
@@ -148,39 +151,21 @@ impl Bert {
     /// Checks the tensors that BERT and RoBERTa share.
     pub(crate) fn check_tensors(&self, weights: &Weights, prefixes: &[&str]) -> Result<(), ModelError> {
         let config = &self.config;
-        let expect = |field, value, tensor, dim| Expectation { field, value, tensor, dim };
-        let expectations = [
-            expect("hidden_size", config.hidden_size, "embeddings.word_embeddings.weight", 1),
-            expect("vocab_size", config.vocab_size, "embeddings.word_embeddings.weight", 0),
-            expect(
-                "max_position_embeddings",
-                config.max_position_embeddings,
-                "embeddings.position_embeddings.weight",
-                0,
-            ),
-            expect("type_vocab_size", config.type_vocab_size, "embeddings.token_type_embeddings.weight", 0),
-            expect("intermediate_size", config.intermediate_size, "encoder.layer.0.intermediate.dense.weight", 0),
-        ];
+        let mut expectations = self.embeddings(Index::Positions).expectations();
+        expectations.push(Expectation {
+            field: "intermediate_size",
+            value: config.intermediate_size,
+            tensor: "encoder.layer.0.intermediate.dense.weight",
+            dim: 0,
+        });
         check_dims(&self.common.file, weights, prefixes, &expectations)?;
         let layers = config.num_hidden_layers;
         check_layers(&self.common.file, weights, prefixes, "num_hidden_layers", layers, "encoder.layer.")
     }
 }
 
-/// The hidden state of each sequence's first token through a linear layer and tanh.
-pub(crate) fn pooled(head: &mut HeadBuilder<'_>) -> Result<NodeId, HeadError> {
-    let first = head.first()?;
-    head.dense(first, "pooler.dense", Some(Activation::Tanh))
-}
-
-/// The pooler's output, if the checkpoint has a pooler.
-pub(crate) fn pooler_output(head: &mut HeadBuilder<'_>) -> Result<(), HeadError> {
-    if head.has("pooler.dense.weight") {
-        let pooled = pooled(head)?;
-        head.builder.output("pooler_output", pooled);
-    }
-    Ok(())
-}
+/// The pooler of BERT and of what came from it.
+pub(crate) const POOLER: Pooler<'_> = Pooler { dense: "pooler.dense", activation: Activation::Tanh };
 
 impl Model for Bert {
     fn common(&self) -> &Common {
@@ -210,7 +195,7 @@ impl Model for Bert {
 
     fn head(&self, task: Task, head: &mut HeadBuilder<'_>) -> Result<(), HeadError> {
         match task {
-            Task::FeatureExtraction => pooler_output(head),
+            Task::FeatureExtraction => head.pooler_output(POOLER),
             Task::FillMask => head.masked_lm(&MaskedLm {
                 dense: "cls.predictions.transform.dense",
                 activation: self.activation,
@@ -221,23 +206,11 @@ impl Model for Bert {
                 decoder: "cls.predictions.decoder",
                 bias: "cls.predictions.bias",
             }),
-            Task::NextSentencePrediction => {
-                head.rows("cls.seq_relationship.weight")?;
-                let pooled = pooled(head)?;
-                head.logits_of(pooled, "cls.seq_relationship", 2)
-            }
-            Task::TextClassification => {
-                head.rows("classifier.weight")?;
-                let pooled = pooled(head)?;
-                head.logits(pooled, "classifier")
-            }
+            Task::NextSentencePrediction => head.pooled_logits_of(POOLER, "cls.seq_relationship", 2),
+            Task::TextClassification => head.pooled_logits(POOLER, "classifier"),
             Task::TokenClassification => head.logits(head.hidden, "classifier"),
             Task::QuestionAnswering => head.question_answering("qa_outputs"),
-            Task::MultipleChoice => {
-                head.rows("classifier.weight")?;
-                let pooled = pooled(head)?;
-                head.logits_of(pooled, "classifier", 1)
-            }
+            Task::MultipleChoice => head.pooled_logits_of(POOLER, "classifier", 1),
             Task::ReplacedTokenDetection => Err(HeadError::Unknown),
         }
     }

@@ -2,7 +2,7 @@
 
 use loquat_runtime::{
     Activation, Arithmetic, AttentionSpec,
-    graph::{BiasTable, GraphBuilder, GraphError, NodeId},
+    graph::{DistanceBias, GraphBuilder, GraphError, NodeId},
 };
 
 /// A linear layer with bias, `{module}.weight` and `{module}.bias`.
@@ -76,10 +76,21 @@ pub(crate) fn biased_post_norm_layer(
     x: NodeId,
     modules: &LayerModules,
     sizes: &LayerSizes,
-    bias: Option<BiasTable<'_>>,
+    bias: Option<DistanceBias<'_>>,
+) -> Result<NodeId, GraphError> {
+    let attended = self_attention(builder, x, modules, sizes.heads, bias)?;
+    rest_of_post_norm_layer(builder, x, attended, modules, sizes)
+}
+
+/// What follows the heads of the attention on `x`.
+pub(crate) fn rest_of_post_norm_layer(
+    builder: &mut GraphBuilder,
+    x: NodeId,
+    attended: NodeId,
+    modules: &LayerModules,
+    sizes: &LayerSizes,
 ) -> Result<NodeId, GraphError> {
     let hidden_size = builder.shape(x).width;
-    let attended = self_attention(builder, x, modules, sizes.heads, bias)?;
     let projected = linear(builder, attended, &modules.projection, hidden_size)?;
     let x = add_and_norm(builder, projected, x, &modules.attention_norm, sizes.eps)?;
     let inner = linear(builder, x, &modules.up, sizes.intermediate)?;
@@ -94,7 +105,7 @@ fn self_attention(
     x: NodeId,
     modules: &LayerModules,
     heads: usize,
-    bias: Option<BiasTable<'_>>,
+    bias: Option<DistanceBias<'_>>,
 ) -> Result<NodeId, GraphError> {
     let width = builder.shape(x).width;
     let [q, k, v] = [&modules.query, &modules.key, &modules.value].map(|module| linear(builder, x, module, width));
@@ -110,7 +121,7 @@ fn self_attention(
 }
 
 /// `norm(sublayer + x)`, the post-norm of the original transformer.
-fn add_and_norm(
+pub(crate) fn add_and_norm(
     builder: &mut GraphBuilder,
     sublayer: NodeId,
     x: NodeId,

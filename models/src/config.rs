@@ -13,6 +13,9 @@ const MAX_SIZE: usize = u32::MAX as usize;
 /// What the number of layers may be: far more than anybody trains, far less than memory holds nodes.
 const MAX_LAYERS: usize = 4096;
 
+/// What positions may be where no tensor bounds them: room is made for each.
+const MAX_POSITIONS: usize = 1 << 17;
+
 /// The text of a configuration and what to call it in messages.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Source {
@@ -93,6 +96,11 @@ impl Fields<'_> {
 
     pub(crate) fn layers(&self, field: &'static str, value: usize) -> Result<(), ModelError> {
         self.size(field, value, MAX_LAYERS)
+    }
+
+    /// The longest sequence, which tensors needn't bound.
+    pub(crate) fn positions(&self, field: &'static str, value: usize) -> Result<(), ModelError> {
+        self.size(field, value, MAX_POSITIONS)
     }
 
     /// The heads of an attention divide the width that they share.

@@ -4,7 +4,7 @@
 
 use loquat_runtime::{
     Activation, Weights,
-    graph::{GraphBuilder, GraphError, Index, NodeId, Table},
+    graph::{GraphBuilder, GraphError, Index, NodeId},
 };
 use serde::Deserialize;
 
@@ -12,6 +12,7 @@ use crate::{
     Encoder, HeadBuilder, HeadError, MaskedLm, Model, ModelError, Source, Task,
     blocks::{self, LayerModules, LayerSizes},
     config::{Common, Expectation, Fields, check_dims, check_layers},
+    embeddings::Embeddings,
 };
 
 const PREFIXES: &[&str] = &["distilbert."];
@@ -75,6 +76,16 @@ impl DistilBert {
         let activation = fields.activation("activation", &config.activation)?;
         Ok(DistilBert { common: Common::parse(source)?, config, activation })
     }
+
+    fn embeddings(&self) -> Embeddings {
+        Embeddings {
+            vocab_size: self.config.vocab_size,
+            type_vocab_size: 0,
+            max_position_embeddings: self.config.max_position_embeddings,
+            positions: Index::Positions,
+            width: ("dim", self.config.dim),
+        }
+    }
 }
 
 fn modules(index: usize) -> LayerModules {
@@ -122,13 +133,7 @@ impl Model for DistilBert {
     fn encoder(&self, builder: &mut GraphBuilder) -> Result<Encoder, GraphError> {
         builder.prefixes(PREFIXES);
         let config = &self.config;
-        let table = |name, rows, index| Table { name, rows, index };
-        let tables = [
-            table("embeddings.word_embeddings.weight", config.vocab_size, Index::TokenIds),
-            table("embeddings.position_embeddings.weight", config.max_position_embeddings, Index::Positions),
-        ];
-        let x = builder.embedding("embeddings", &tables, config.dim)?;
-        let mut x = blocks::layer_norm(builder, x, "embeddings.LayerNorm", EPS)?;
+        let mut x = self.embeddings().normalised(builder, EPS)?;
         let sizes = LayerSizes {
             heads: config.n_heads,
             intermediate: config.hidden_dim,
@@ -170,18 +175,13 @@ impl Model for DistilBert {
 
     fn check_weights(&self, weights: &Weights) -> Result<(), ModelError> {
         let config = &self.config;
-        let expect = |field, value, tensor, dim| Expectation { field, value, tensor, dim };
-        let expectations = [
-            expect("dim", config.dim, "embeddings.word_embeddings.weight", 1),
-            expect("vocab_size", config.vocab_size, "embeddings.word_embeddings.weight", 0),
-            expect(
-                "max_position_embeddings",
-                config.max_position_embeddings,
-                "embeddings.position_embeddings.weight",
-                0,
-            ),
-            expect("hidden_dim", config.hidden_dim, "transformer.layer.0.ffn.lin1.weight", 0),
-        ];
+        let mut expectations = self.embeddings().expectations();
+        expectations.push(Expectation {
+            field: "hidden_dim",
+            value: config.hidden_dim,
+            tensor: "transformer.layer.0.ffn.lin1.weight",
+            dim: 0,
+        });
         check_dims(&self.common.file, weights, PREFIXES, &expectations)?;
         check_layers(&self.common.file, weights, PREFIXES, "n_layers", config.n_layers, "transformer.layer.")
     }

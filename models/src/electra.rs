@@ -5,7 +5,7 @@
 
 use loquat_runtime::{
     Activation, Weights,
-    graph::{GraphBuilder, GraphError, Index, NodeId, Table},
+    graph::{GraphBuilder, GraphError, Index, NodeId},
 };
 use serde::Deserialize;
 
@@ -13,6 +13,7 @@ use crate::{
     Encoder, HeadBuilder, HeadError, MaskedLm, Model, ModelError, Source, Task,
     blocks::{self, LayerModules, LayerSizes},
     config::{Common, Expectation, Fields, check_dims, check_layers},
+    embeddings::Embeddings,
 };
 
 const PREFIXES: &[&str] = &["electra."];
@@ -100,6 +101,12 @@ impl Electra {
         Ok(Electra { common: Common::parse(source)?, config, activation, summary_activation, eps })
     }
 
+    fn embeddings(&self) -> Embeddings {
+        let ElectraConfig { vocab_size, type_vocab_size, max_position_embeddings, embedding_size, .. } = self.config;
+        let width = ("embedding_size", embedding_size);
+        Embeddings { vocab_size, type_vocab_size, max_position_embeddings, positions: Index::Positions, width }
+    }
+
     /// What multiple choice reads: the first token's hidden state, as the fields `summary_…` say.
     fn summary(&self, head: &mut HeadBuilder<'_>) -> Result<NodeId, HeadError> {
         let first = head.first()?;
@@ -137,14 +144,7 @@ impl Model for Electra {
     fn encoder(&self, builder: &mut GraphBuilder) -> Result<Encoder, GraphError> {
         builder.prefixes(PREFIXES);
         let config = &self.config;
-        let table = |name, rows, index| Table { name, rows, index };
-        let tables = [
-            table("embeddings.word_embeddings.weight", config.vocab_size, Index::TokenIds),
-            table("embeddings.token_type_embeddings.weight", config.type_vocab_size, Index::TypeIds),
-            table("embeddings.position_embeddings.weight", config.max_position_embeddings, Index::Positions),
-        ];
-        let x = builder.embedding("embeddings", &tables, config.embedding_size)?;
-        let mut x = blocks::layer_norm(builder, x, "embeddings.LayerNorm", self.eps)?;
+        let mut x = self.embeddings().normalised(builder, self.eps)?;
         if config.embedding_size != config.hidden_size {
             x = blocks::linear(builder, x, "embeddings_project", config.hidden_size)?;
         }
@@ -196,19 +196,11 @@ impl Model for Electra {
     fn check_weights(&self, weights: &Weights) -> Result<(), ModelError> {
         let config = &self.config;
         let expect = |field, value, tensor, dim| Expectation { field, value, tensor, dim };
-        let expectations = [
-            expect("embedding_size", config.embedding_size, "embeddings.word_embeddings.weight", 1),
-            expect("vocab_size", config.vocab_size, "embeddings.word_embeddings.weight", 0),
+        let mut expectations = self.embeddings().expectations();
+        expectations.extend([
             expect("hidden_size", config.hidden_size, "encoder.layer.0.attention.self.query.weight", 0),
-            expect(
-                "max_position_embeddings",
-                config.max_position_embeddings,
-                "embeddings.position_embeddings.weight",
-                0,
-            ),
-            expect("type_vocab_size", config.type_vocab_size, "embeddings.token_type_embeddings.weight", 0),
             expect("intermediate_size", config.intermediate_size, "encoder.layer.0.intermediate.dense.weight", 0),
-        ];
+        ]);
         check_dims(&self.common.file, weights, PREFIXES, &expectations)?;
         let layers = config.num_hidden_layers;
         check_layers(&self.common.file, weights, PREFIXES, "num_hidden_layers", layers, "encoder.layer.")

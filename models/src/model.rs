@@ -37,6 +37,14 @@ pub trait Model: Send + Sync + std::fmt::Debug {
     /// If the sizes make no consistent graph.
     fn encoder(&self, builder: &mut GraphBuilder) -> Result<Encoder, GraphError>;
 
+    /// The same for a task, where that changes the encoder: which tokens see everything, for one.
+    ///
+    /// # Errors
+    /// As [`encoder`](Self::encoder).
+    fn encoder_for(&self, _task: Task, builder: &mut GraphBuilder) -> Result<Encoder, GraphError> {
+        self.encoder(builder)
+    }
+
     /// Puts a head on the encoder and names its outputs, as far as the weights have one: for
     /// [feature extraction](Task::FeatureExtraction), the pooler.
     ///
@@ -62,7 +70,7 @@ pub trait Model: Send + Sync + std::fmt::Debug {
             return Err(no_head(format!("{} says that it is a {class}", common.file)));
         }
         let mut builder = GraphBuilder::new(common.file.clone());
-        let Encoder { last_hidden_state: hidden } = self.encoder(&mut builder).map_err(graph_error)?;
+        let Encoder { last_hidden_state: hidden } = self.encoder_for(task, &mut builder).map_err(graph_error)?;
         if task == Task::FeatureExtraction {
             builder.output("last_hidden_state", hidden);
         }
@@ -159,6 +167,39 @@ impl HeadBuilder<'_> {
         Ok(self.builder.select_first(self.hidden)?)
     }
 
+    /// The row of each sequence's first token through a linear layer and an activation.
+    pub(crate) fn pooled(&mut self, pooler: Pooler<'_>) -> Result<NodeId, HeadError> {
+        let first = self.first()?;
+        self.dense(first, pooler.dense, Some(pooler.activation))
+    }
+
+    /// `pooler_output`, if the checkpoint has a pooler.
+    pub(crate) fn pooler_output(&mut self, pooler: Pooler<'_>) -> Result<(), HeadError> {
+        if self.has(&format!("{}.weight", pooler.dense)) {
+            let pooled = self.pooled(pooler)?;
+            self.builder.output("pooler_output", pooled);
+        }
+        Ok(())
+    }
+
+    /// `logits` from a linear layer on what a pooler gives. Of the two, the linear layer is missed first.
+    pub(crate) fn pooled_logits(&mut self, pooler: Pooler<'_>, module: &str) -> Result<(), HeadError> {
+        self.rows(&format!("{module}.weight"))?;
+        let pooled = self.pooled(pooler)?;
+        self.logits(pooled, module)
+    }
+
+    /// The same with so many outputs.
+    pub(crate) fn pooled_logits_of(
+        &mut self,
+        pooler: Pooler<'_>,
+        module: &str,
+        outputs: usize,
+    ) -> Result<(), HeadError> {
+        self.check_rows(&format!("{module}.weight"), outputs)?;
+        self.pooled_logits(pooler, module)
+    }
+
     /// A linear layer as wide as its tensors, and an activation.
     pub(crate) fn dense(
         &mut self,
@@ -216,6 +257,13 @@ impl HeadBuilder<'_> {
         self.builder.output("logits", logits);
         Ok(())
     }
+}
+
+/// What makes one vector of a sequence: a linear layer and an activation, on the row of its first token.
+#[derive(Clone, Copy)]
+pub(crate) struct Pooler<'a> {
+    pub(crate) dense: &'a str,
+    pub(crate) activation: Activation,
 }
 
 /// A masked language model's head: a linear layer, an activation, a norm, and a product with the table of words.

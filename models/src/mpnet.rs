@@ -5,15 +5,16 @@
 
 use loquat_runtime::{
     Activation, Weights,
-    graph::{BiasTable, GraphBuilder, GraphError, Index, Table},
+    graph::{DistanceBias, GraphBuilder, GraphError, Index},
 };
 use serde::Deserialize;
 
 use crate::{
-    Encoder, HeadBuilder, HeadError, MaskedLm, Model, ModelError, Source, Task,
-    bert::{pooled, pooler_output},
+    Encoder, HeadBuilder, HeadError, Model, ModelError, Source, Task,
     blocks::{self, LayerModules, LayerSizes},
     config::{Common, Expectation, Fields, check_dims, check_layers},
+    embeddings::Embeddings,
+    roberta,
 };
 
 const PREFIXES: &[&str] = &["mpnet."];
@@ -96,6 +97,16 @@ impl Mpnet {
         }
         Ok(Mpnet { common: Common::parse(source)?, config, activation, eps, positions })
     }
+
+    fn embeddings(&self) -> Embeddings {
+        Embeddings {
+            vocab_size: self.config.vocab_size,
+            type_vocab_size: 0,
+            max_position_embeddings: self.config.max_position_embeddings,
+            positions: Index::PositionsPastPadding(PADDING),
+            width: ("hidden_size", self.config.hidden_size),
+        }
+    }
 }
 
 fn modules(index: usize) -> LayerModules {
@@ -137,21 +148,14 @@ impl Model for Mpnet {
     fn encoder(&self, builder: &mut GraphBuilder) -> Result<Encoder, GraphError> {
         builder.prefixes(PREFIXES);
         let config = &self.config;
-        let table = |name, rows, index| Table { name, rows, index };
-        let positions = Index::PositionsPastPadding(PADDING);
-        let tables = [
-            table("embeddings.word_embeddings.weight", config.vocab_size, Index::TokenIds),
-            table("embeddings.position_embeddings.weight", config.max_position_embeddings, positions),
-        ];
-        let x = builder.embedding("embeddings", &tables, config.hidden_size)?;
-        let mut x = blocks::layer_norm(builder, x, "embeddings.LayerNorm", self.eps)?;
+        let mut x = self.embeddings().normalised(builder, self.eps)?;
         let sizes = LayerSizes {
             heads: config.num_attention_heads,
             intermediate: config.intermediate_size,
             activation: self.activation,
             eps: self.eps,
         };
-        let bias = BiasTable {
+        let bias = DistanceBias::Buckets {
             name: "encoder.relative_attention_bias.weight",
             rows: config.relative_attention_num_buckets,
             buckets: BUCKETS,
@@ -165,46 +169,14 @@ impl Model for Mpnet {
     }
 
     fn head(&self, task: Task, head: &mut HeadBuilder<'_>) -> Result<(), HeadError> {
-        match task {
-            Task::FeatureExtraction => pooler_output(head),
-            Task::FillMask => head.masked_lm(&MaskedLm {
-                dense: "lm_head.dense",
-                activation: Activation::GeluErf,
-                norm: "lm_head.layer_norm",
-                eps: self.eps,
-                embeddings: "embeddings.word_embeddings.weight",
-                tied: self.common.tied,
-                decoder: "lm_head.decoder",
-                bias: "lm_head.bias",
-            }),
-            Task::TextClassification => {
-                let first = head.first()?;
-                let x = head.dense(first, "classifier.dense", Some(Activation::Tanh))?;
-                head.logits(x, "classifier.out_proj")
-            }
-            Task::TokenClassification => head.logits(head.hidden, "classifier"),
-            Task::QuestionAnswering => head.question_answering("qa_outputs"),
-            Task::MultipleChoice => {
-                head.rows("classifier.weight")?;
-                let pooled = pooled(head)?;
-                head.logits_of(pooled, "classifier", 1)
-            }
-            Task::NextSentencePrediction | Task::ReplacedTokenDetection => Err(HeadError::Unknown),
-        }
+        roberta::heads(task, head, self.eps, self.common.tied)
     }
 
     fn check_weights(&self, weights: &Weights) -> Result<(), ModelError> {
         let config = &self.config;
         let expect = |field, value, tensor, dim| Expectation { field, value, tensor, dim };
-        let expectations = [
-            expect("hidden_size", config.hidden_size, "embeddings.word_embeddings.weight", 1),
-            expect("vocab_size", config.vocab_size, "embeddings.word_embeddings.weight", 0),
-            expect(
-                "max_position_embeddings",
-                config.max_position_embeddings,
-                "embeddings.position_embeddings.weight",
-                0,
-            ),
+        let mut expectations = self.embeddings().expectations();
+        expectations.extend([
             expect("intermediate_size", config.intermediate_size, "encoder.layer.0.intermediate.dense.weight", 0),
             expect("num_attention_heads", config.num_attention_heads, "encoder.relative_attention_bias.weight", 1),
             expect(
@@ -213,7 +185,7 @@ impl Model for Mpnet {
                 "encoder.relative_attention_bias.weight",
                 0,
             ),
-        ];
+        ]);
         check_dims(&self.common.file, weights, PREFIXES, &expectations)?;
         let layers = config.num_hidden_layers;
         check_layers(&self.common.file, weights, PREFIXES, "num_hidden_layers", layers, "encoder.layer.")

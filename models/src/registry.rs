@@ -6,8 +6,9 @@ use loquat_runtime::{Weights, weights::Quantization};
 use serde::Deserialize;
 
 use crate::{
-    Model, ModelError, albert::Albert, bert::Bert, config::Source, distilbert::DistilBert, electra::Electra,
-    mpnet::Mpnet, roberta::Roberta,
+    Model, ModelError, albert::Albert, bert::Bert, config::Source, deberta::Deberta, deberta_v2::DebertaV2,
+    distilbert::DistilBert, electra::Electra, fnet::Fnet, longformer::Longformer, mobilebert::MobileBert,
+    modernbert::ModernBert, mpnet::Mpnet, nomic_bert::NomicBert, roberta::Roberta, xlnet::Xlnet,
 };
 
 /// An architecture that can be loaded.
@@ -41,6 +42,14 @@ pub const ARCHITECTURES: &[Architecture] = &[
     architecture!("albert", "Albert", Albert),
     architecture!("electra", "Electra", Electra),
     architecture!("mpnet", "MPNet", Mpnet),
+    architecture!("modernbert", "ModernBert", ModernBert),
+    architecture!("deberta-v2", "DebertaV2", DebertaV2),
+    architecture!("deberta", "Deberta", Deberta),
+    architecture!("nomic_bert", "NomicBert", NomicBert),
+    architecture!("mobilebert", "MobileBert", MobileBert),
+    architecture!("fnet", "FNet", Fnet),
+    architecture!("longformer", "Longformer", Longformer),
+    architecture!("xlnet", "XLNet", Xlnet),
 ];
 
 /// A model and its weights.

@@ -12,7 +12,7 @@ use serde::Deserialize;
 
 use crate::{
     Encoder, HeadBuilder, HeadError, MaskedLm, Model, ModelError, Source, Task,
-    bert::{Bert, BertConfig, pooled, pooler_output},
+    bert::{Bert, BertConfig, POOLER},
     config::{Common, Fields},
 };
 
@@ -54,6 +54,32 @@ impl Roberta {
     }
 }
 
+/// The heads of RoBERTa, which MPNet took over.
+pub(crate) fn heads(task: Task, head: &mut HeadBuilder<'_>, eps: f32, tied: bool) -> Result<(), HeadError> {
+    match task {
+        Task::FeatureExtraction => head.pooler_output(POOLER),
+        Task::FillMask => head.masked_lm(&MaskedLm {
+            dense: "lm_head.dense",
+            activation: Activation::GeluErf,
+            norm: "lm_head.layer_norm",
+            eps,
+            embeddings: "embeddings.word_embeddings.weight",
+            tied,
+            decoder: "lm_head.decoder",
+            bias: "lm_head.bias",
+        }),
+        Task::TextClassification => {
+            let first = head.first()?;
+            let x = head.dense(first, "classifier.dense", Some(Activation::Tanh))?;
+            head.logits(x, "classifier.out_proj")
+        }
+        Task::TokenClassification => head.logits(head.hidden, "classifier"),
+        Task::QuestionAnswering => head.question_answering("qa_outputs"),
+        Task::MultipleChoice => head.pooled_logits_of(POOLER, "classifier", 1),
+        Task::NextSentencePrediction | Task::ReplacedTokenDetection => Err(HeadError::Unknown),
+    }
+}
+
 impl Model for Roberta {
     fn common(&self) -> &Common {
         &self.bert.common
@@ -81,32 +107,7 @@ impl Model for Roberta {
     }
 
     fn head(&self, task: Task, head: &mut HeadBuilder<'_>) -> Result<(), HeadError> {
-        match task {
-            Task::FeatureExtraction => pooler_output(head),
-            Task::FillMask => head.masked_lm(&MaskedLm {
-                dense: "lm_head.dense",
-                activation: Activation::GeluErf,
-                norm: "lm_head.layer_norm",
-                eps: self.bert.config.layer_norm_eps as f32,
-                embeddings: "embeddings.word_embeddings.weight",
-                tied: self.bert.common.tied,
-                decoder: "lm_head.decoder",
-                bias: "lm_head.bias",
-            }),
-            Task::TextClassification => {
-                let first = head.first()?;
-                let x = head.dense(first, "classifier.dense", Some(Activation::Tanh))?;
-                head.logits(x, "classifier.out_proj")
-            }
-            Task::TokenClassification => head.logits(head.hidden, "classifier"),
-            Task::QuestionAnswering => head.question_answering("qa_outputs"),
-            Task::MultipleChoice => {
-                head.rows("classifier.weight")?;
-                let pooled = pooled(head)?;
-                head.logits_of(pooled, "classifier", 1)
-            }
-            Task::NextSentencePrediction | Task::ReplacedTokenDetection => Err(HeadError::Unknown),
-        }
+        heads(task, head, self.bert.config.layer_norm_eps as f32, self.bert.common.tied)
     }
 
     fn check_weights(&self, weights: &Weights) -> Result<(), ModelError> {

@@ -63,20 +63,17 @@ impl Task {
         }
     }
 
-    /// Whether the head's tensors go by `classifier`, so that names alone don't tell it from the others of which that is true.
-    fn is_classifier(self) -> bool {
-        matches!(self, Task::TextClassification | Task::TokenClassification | Task::MultipleChoice)
-    }
-
-    /// Whether a checkpoint of this class, such as `BertForTokenClassification`, says that its `classifier` is another head than this one.
+    /// Whether a checkpoint of this class, such as `BertForTokenClassification`, says that it has another head than this one, of those whose
+    /// tensors may go by the same names.
     pub(crate) fn contradicts(self, class: &str) -> bool {
         let of_class = [
             ("ForSequenceClassification", Task::TextClassification),
             ("ForTokenClassification", Task::TokenClassification),
             ("ForMultipleChoice", Task::MultipleChoice),
+            ("ForQuestionAnswering", Task::QuestionAnswering),
         ];
-        let of_class = of_class.into_iter().find(|(suffix, _)| class.ends_with(suffix)).map(|(_, task)| task);
-        self.is_classifier() && of_class.is_some_and(|task| task != self)
+        let said = of_class.iter().find(|(suffix, _)| class.ends_with(suffix)).map(|(_, task)| *task);
+        of_class.iter().any(|(_, task)| *task == self) && said.is_some_and(|task| task != self)
     }
 }
 
@@ -94,7 +91,7 @@ mod tests {
     fn the_class_of_a_checkpoint_tells_heads_of_one_name_apart() {
         assert!(Task::TextClassification.contradicts("BertForTokenClassification"));
         assert!(!Task::TokenClassification.contradicts("BertForTokenClassification"));
-        assert!(!Task::QuestionAnswering.contradicts("BertForTokenClassification"), "its tensors tell");
+        assert!(!Task::FillMask.contradicts("BertForTokenClassification"), "its tensors tell");
         assert!(!Task::TextClassification.contradicts("BertModel"));
     }
 }

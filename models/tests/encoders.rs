@@ -10,7 +10,10 @@ use std::{
 
 use golden::{Table, batches, goldens, name, session};
 use loquat_models::{ARCHITECTURES, ModelError, Task, load};
-use loquat_runtime::{Batch, Options, Outputs, Parallel};
+use loquat_runtime::{
+    Batch, Options, Outputs, Parallel, Precision,
+    graph::{Node, Op, Rows},
+};
 
 /// Architecture, task and folder of each golden model.
 fn models() -> Vec<(String, Task, PathBuf)> {
@@ -90,6 +93,40 @@ fn threads_modes_and_shards_change_no_bit() {
                 "{architecture} {task}: {threads} threads, {parallel:?}, {shard_tokens} a shard"
             );
         }
+    }
+}
+
+#[test]
+fn products_of_split_values_stay_near_those_of_whole_ones() {
+    for (architecture, task, folder) in models().into_iter().filter(|(_, task, _)| *task == Task::FeatureExtraction) {
+        let run = |precision| {
+            let session = session(&folder, task, &Options { precision, ..Options::default() });
+            let hidden =
+                |(_, batch): &(_, Batch)| session.run(batch).unwrap().get("last_hidden_state").unwrap().data.to_vec();
+            batches_of(&folder).iter().flat_map(hidden).collect::<Vec<f32>>()
+        };
+        let errors = run(Precision::F32).into_iter().zip(run(Precision::Bf16x3)).map(|(a, b)| (a - b).abs());
+        let worst = errors.fold(0.0, |worst: f32, error| if error.is_nan() { f32::NAN } else { worst.max(error) });
+        assert!(worst <= 2e-3, "{architecture}: {worst:e}");
+    }
+}
+
+#[test]
+fn rows_that_no_head_reads_are_left_out_without_changing_a_bit() {
+    for (architecture, task, folder) in models().into_iter().filter(|(_, task, _)| *task == Task::TextClassification) {
+        let run = |disabled_passes: Vec<String>| {
+            let session = session(&folder, task, &Options { disabled_passes, ..Options::default() });
+            let outputs: Vec<_> =
+                batches_of(&folder).iter().map(|(_, batch)| bits(&session.run(batch).unwrap())).collect();
+            let graph = session.inspect().graph().unwrap();
+            let lone = |node: &&Node| matches!(node.op, Op::Attention(_)) && node.shape.rows == Rows::Sequences;
+            (outputs, graph.nodes().iter().filter(lone).count())
+        };
+        let ((pruned, lone), (whole, _)) = (run(Vec::new()), run(vec!["prune_rows".to_owned()]));
+        assert!(pruned == whole, "{architecture}");
+        // With biases for distances as without; FNet has no attention, and where all rows are pooled, all are read.
+        let read_at_once = ["fnet", "modernbert-mean", "xlnet-clamped"].contains(&&*architecture);
+        assert_eq!(lone == 0, read_at_once, "{architecture} has {lone} attentions of one query a sequence");
     }
 }
 

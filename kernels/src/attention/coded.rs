@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use pulp::{Simd, WithSimd};
 
-use super::{AttentionSpec, RelativeBias, add_bias};
+use super::{AttentionSpec, PositionBias, add_bias, row_of};
 use crate::{
     Arithmetic, Cpu, MatRef,
     gemm::{CodedTile, MicroKernel, TILE_WORDS, TileFn, encode, encode_pair},
@@ -74,7 +74,9 @@ pub(super) struct Head<'a> {
     /// Where the first query stands in its sequence.
     pub(super) first_position: usize,
     /// With the number of the head.
-    pub(super) bias: Option<(&'a RelativeBias<'a>, usize)>,
+    pub(super) bias: Option<(&'a PositionBias<'a>, usize)>,
+    /// The first keys, which no bias is added for.
+    pub(super) leading: usize,
     pub(super) queries: usize,
     pub(super) visible: usize,
     pub(super) keys: Range<usize>,
@@ -89,8 +91,7 @@ impl WithSimd for Head<'_> {
         let Head {
             cpu, kernel, spec, layout, q, k, v, out, column, first_query, queries, visible, keys, scratch, ..
         } = self;
-        let bias_of =
-            |query: usize| self.bias.map(|(bias, head)| bias.row(head, self.first_position + query, keys.len()));
+        let bias_of = |query: usize| row_of(self.bias, self.first_position + query, keys.len());
         let TileFn::Coded { run, enter, leave, .. } = kernel.tile else {
             unreachable!("{kernel:?} reads no codes");
         };
@@ -137,7 +138,7 @@ impl WithSimd for Head<'_> {
                 }
                 let row = &mut row[..keys.len()];
                 let seen = if spec.causal { (visible + start + i).min(keys.len()) } else { keys.len() };
-                let scale = add_bias(row, spec.scale, bias_of(start + i));
+                let scale = add_bias(row, spec.scale, bias_of(start + i), self.leading);
                 let (seen, unseen) = row.split_at_mut(seen);
                 let sum = softmax::exp_row(simd, seen, scale);
                 unseen.fill(0.0);

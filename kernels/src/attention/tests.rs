@@ -3,7 +3,7 @@
 use std::num::NonZeroUsize;
 
 use super::*;
-use crate::Team;
+use crate::{Team, gather::Select};
 
 /// Deterministic values in `-2 .. 2`.
 fn values(len: usize, seed: u32) -> Vec<f32> {
@@ -27,7 +27,7 @@ fn cumulative(lengths: &[usize], base: u32) -> Vec<u32> {
 /// The definition, in `f64`.
 fn reference(
     spec: &AttentionSpec,
-    bias: Option<RelativeBias<'_>>,
+    bias: Option<PositionBias<'_>>,
     q: MatRef<'_>,
     k: MatRef<'_>,
     v: MatRef<'_>,
@@ -51,13 +51,23 @@ fn reference(
                     .enumerate()
                     .take(seen)
                     .map(|(j, key)| {
-                        let dot: f64 = q.row(query)[columns.clone()]
-                            .iter()
-                            .zip(&k.row(key)[columns.clone()])
-                            .map(|(a, b)| f64::from(*a) * f64::from(*b))
-                            .sum();
-                        let added = bias.map_or(0.0, |bias| bias.values.row(head)[bias.reach() + j - i]);
-                        dot * f64::from(spec.scale) + f64::from(added)
+                        let dot = |a: &[f32], b: &[f32]| -> f64 {
+                            a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum()
+                        };
+                        let (query, key) = (&q.row(query)[columns.clone()], &k.row(key)[columns.clone()]);
+                        let mut score = dot(query, key);
+                        let mut added = 0.0;
+                        let position = bias.map_or(0, |bias| bias.first_position(queries.len(), keys.len())) + i;
+                        match bias.map(|bias| bias.kind) {
+                            Some(Kind::Distance(_)) if bias.is_some_and(|bias| j < bias.leading_keys(sequence)) => {}
+                            Some(Kind::Distance(bias)) => added = bias.row(head, position, keys.len())[j].into(),
+                            Some(Kind::Content(bias)) => {
+                                score += bias.products(position, j, query, key, &columns, dot);
+                                score += bias.constants(head, keys.start, position, j, query, &columns, dot);
+                            }
+                            None => {}
+                        }
+                        score * f64::from(spec.scale) + added
                     })
                     .collect();
                 let max = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
@@ -80,6 +90,14 @@ struct Case {
     keys: Vec<usize>,
     /// The reach of a bias for distances.
     reach: Option<usize>,
+    /// Whether it is one for content, and which of its tables it has.
+    content: Option<[bool; 2]>,
+    /// Whether a bias for content has offsets and segments.
+    segments: bool,
+    /// Which token a lone query is.
+    lone: Select,
+    /// Keys of each sequence that have no bias.
+    leading: Option<Vec<u32>>,
 }
 
 impl Case {
@@ -91,7 +109,16 @@ impl Case {
             causal,
             arithmetic: Arithmetic::F32,
         };
-        Case { spec, queries: lengths.to_vec(), keys: lengths.to_vec(), reach: None }
+        Case {
+            spec,
+            queries: lengths.to_vec(),
+            keys: lengths.to_vec(),
+            reach: None,
+            content: None,
+            segments: false,
+            lone: Select::Last,
+            leading: None,
+        }
     }
 
     /// Queries, keys and values as column ranges of one merged matrix when both sides have the same rows, as after a merged
@@ -106,16 +133,80 @@ impl Case {
         let merged = MatRef::new(&data, nk, 3 * width, stride).unwrap();
         let (k, v) = (merged.columns(width, width).unwrap(), merged.columns(2 * width, width).unwrap());
         let max_kv = self.keys.iter().copied().max().unwrap_or(0);
-        // Scratch content must not matter.
-        let mut scratch = vec![f32::NAN; scratch_len(cpu, &self.spec, max_kv, exec.workers()).unwrap()];
         let mut out = vec![f32::NAN; nq * width];
         let target = MatMut::new(&mut out, nq, width, width).unwrap();
         let columns = self.reach.map_or(1, |reach| 2 * reach + 1);
         let biases = values(self.spec.heads * columns, 5);
         let biases = MatRef::new(&biases, self.spec.heads, columns, columns).unwrap();
-        let bias = self.reach.map(|_| RelativeBias::new(biases).unwrap());
+        // Distances share rows of the tables the further they are, and the first and last rows are for none.
+        let rows: Vec<u32> =
+            (0..columns).map(|column| 3 + 30 - (column.abs_diff(columns / 2).isqrt() as u32)).collect();
+        let tables = values(2 * 40 * (width + 3), 6);
+        let table = |place: usize| MatRef::new(&tables[place * 40 * (width + 3)..], 40, width, width + 3).unwrap();
+        let types: Vec<u32> = (0..nk as u32).map(|token| token / 3 % 2).collect();
+        let (offsets, sides, vectors) =
+            (values(self.spec.heads * 40, 7), values(self.spec.heads * 2, 8), values(2 * width, 3));
+        let segments = Segments {
+            types: &types,
+            vectors: MatRef::new(&vectors, 2, width, width).unwrap(),
+            offsets: MatRef::new(&sides, self.spec.heads, 2, 2).unwrap(),
+        };
+        let offsets = MatRef::new(&offsets, self.spec.heads, 40, 40).unwrap();
+        let bias = self.reach.map(|_| match self.content {
+            None => PositionBias::from(RelativeBias::new(biases).unwrap()),
+            Some([keys, queries]) => {
+                let bias = ContentBias::new(&rows, keys.then(|| table(0)), queries.then(|| table(1))).unwrap();
+                if self.segments { bias.offsets(offsets).segments(segments).into() } else { bias.into() }
+            }
+        });
+        let bias = bias.map(|bias| match &self.leading {
+            Some(leading) => bias.lone(self.lone).leading(leading),
+            None => bias.lone(self.lone),
+        });
+        // Scratch content must not matter.
+        let len = biased_scratch_len(cpu, &self.spec, bias, max_kv, exec.workers()).unwrap();
+        let mut scratch = vec![f32::NAN; len];
         biased_attention(cpu, exec, &self.spec, bias, q, k, v, &cu_q, &cu_kv, &mut scratch, target).unwrap();
         (out, reference(&self.spec, bias, q, k, v, &cu_q, &cu_kv))
+    }
+}
+
+impl ContentBias<'_> {
+    /// The part of it that doesn't look at the key.
+    #[allow(clippy::too_many_arguments)]
+    fn constants(
+        &self,
+        head: usize,
+        start: usize,
+        position: usize,
+        key_position: usize,
+        query: &[f32],
+        columns: &std::ops::Range<usize>,
+        dot: impl Fn(&[f32], &[f32]) -> f64,
+    ) -> f64 {
+        let row = self.rows()[self.reach() + key_position - position] as usize;
+        let (offsets, segments) = self.extras();
+        let offset = offsets.map_or(0.0, |offsets| f64::from(offsets.row(head)[row]));
+        let Some(segments) = segments else { return offset };
+        let side = usize::from(segments.types[start + position] != segments.types[start + key_position]);
+        let vector = &segments.vectors.row(side)[columns.clone()];
+        offset + dot(query, vector) + f64::from(segments.offsets.row(head)[side])
+    }
+
+    /// What it adds to a score before it is scaled.
+    fn products(
+        &self,
+        position: usize,
+        key_position: usize,
+        query: &[f32],
+        key: &[f32],
+        columns: &std::ops::Range<usize>,
+        dot: impl Fn(&[f32], &[f32]) -> f64,
+    ) -> f64 {
+        let row = self.rows()[self.reach() + key_position - position] as usize;
+        let [keys, queries] = self.tables();
+        keys.map_or(0.0, |table| dot(query, &table.row(row)[columns.clone()]))
+            + queries.map_or(0.0, |table| dot(key, &table.row(row)[columns.clone()]))
     }
 }
 
@@ -222,6 +313,95 @@ fn a_bias_for_distances_is_added_wherever_a_query_stands() {
 }
 
 #[test]
+fn leading_keys_have_no_bias() {
+    for cpu in Cpu::available() {
+        for arithmetic in [Arithmetic::F32, Arithmetic::Bf16x3] {
+            let leading = Some(vec![1, 0, 7, 3]);
+            let mut case = Case { reach: Some(40), leading, ..Case::new(2, 12, false, &[1, 7, 41, 2]) };
+            case.spec.arithmetic = arithmetic;
+            let (found, expected) = case.run(&cpu, Exec::Serial, 0);
+            let error = found.iter().zip(&expected).map(|(a, b)| (f64::from(*a) - b).abs()).fold(0.0, f64::max);
+            assert!(error < 1e-4, "{} {arithmetic:?}: {error:e}", cpu.level());
+            case.leading = None;
+            assert_ne!(case.run(&cpu, Exec::Serial, 0).0, found);
+        }
+    }
+}
+
+#[test]
+fn a_bias_for_content_multiplies_queries_and_keys_with_rows_for_their_distance() {
+    let team = Team::new(NonZeroUsize::new(3).unwrap()).unwrap();
+    for cpu in Cpu::available() {
+        for (heads, head_dim) in [(2, 12), (1, 33)] {
+            for tables in [[true, false], [false, true], [true, true]] {
+                let case = Case {
+                    reach: Some(260),
+                    content: Some(tables),
+                    ..Case::new(heads, head_dim, false, &[1, 7, 261, 0, 40])
+                };
+                let (found, expected) = case.run(&cpu, Exec::Serial, 0);
+                let error = found.iter().zip(&expected).map(|(a, b)| (f64::from(*a) - b).abs()).fold(0.0, f64::max);
+                assert!(error < 2e-5, "{} {heads}x{head_dim} {tables:?}: {error:e}", cpu.level());
+                let lease = team.lease_blocking();
+                let (shared, _) = case.run(&cpu, Exec::Team(&lease), 5);
+                assert!(shared == found, "{} {heads}x{head_dim} {tables:?}: several workers", cpu.level());
+            }
+        }
+    }
+}
+
+#[test]
+fn segments_and_offsets_are_added_for_each_head() {
+    let team = Team::new(NonZeroUsize::new(3).unwrap()).unwrap();
+    for cpu in Cpu::available() {
+        let content = Some([true, false]);
+        let case = Case { reach: Some(130), content, segments: true, ..Case::new(2, 12, false, &[1, 7, 131, 40]) };
+        let (found, expected) = case.run(&cpu, Exec::Serial, 0);
+        let error = found.iter().zip(&expected).map(|(a, b)| (f64::from(*a) - b).abs()).fold(0.0, f64::max);
+        assert!(error < 2e-5, "{}: {error:e}", cpu.level());
+        let lease = team.lease_blocking();
+        assert_eq!(case.run(&cpu, Exec::Team(&lease), 5).0, found, "{}: several workers", cpu.level());
+        let lone = Case { queries: vec![1], lone: Select::Last, keys: vec![40], ..case };
+        let (found, expected) = lone.run(&cpu, Exec::Serial, 0);
+        let error = found.iter().zip(&expected).map(|(a, b)| (f64::from(*a) - b).abs()).fold(0.0, f64::max);
+        assert!(error < 2e-5, "{}: a lone query: {error:e}", cpu.level());
+    }
+}
+
+#[test]
+fn a_lone_query_with_a_bias_gives_the_bits_that_it_gives_among_the_others() {
+    let width = 2 * 12;
+    for cpu in Cpu::available() {
+        for content in [None, Some([true, true])] {
+            for lone in [Select::First, Select::Last] {
+                // The values of a case are numbered by row, so that its only query is the first row of both.
+                let case = Case { queries: vec![1], reach: Some(50), content, lone, ..Case::new(2, 12, false, &[40]) };
+                let (found, expected) = case.run(&cpu, Exec::Serial, 0);
+                let error = found.iter().zip(&expected).map(|(a, b)| (f64::from(*a) - b).abs()).fold(0.0, f64::max);
+                assert!(error < 2e-5, "{} {content:?} {lone:?}: {error:e}", cpu.level());
+                if lone == Select::First {
+                    let whole = Case { reach: Some(50), content, ..Case::new(2, 12, false, &[40]) };
+                    assert_eq!(whole.run(&cpu, Exec::Serial, 0).0[..width], found[..], "{}", cpu.level());
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn tables_for_content_that_do_not_fit_are_refused() {
+    let data = values(4 * 8, 1);
+    let table = |rows: usize, cols: usize| MatRef::new(&data, rows, cols, cols).unwrap();
+    assert!(ContentBias::new(&[0, 1, 3], Some(table(4, 8)), None).is_ok());
+    assert!(ContentBias::new(&[0, 1], Some(table(4, 8)), None).is_err(), "a row for distance 0");
+    assert!(ContentBias::new(&[0, 1, 3], None, Some(table(3, 8))).is_err(), "rows up to 3");
+    let bias: PositionBias = ContentBias::new(&[0, 1, 3], Some(table(4, 8)), None).unwrap().into();
+    assert!(bias.check(2, 8, &[0, 2], &[0, 2]).is_ok());
+    assert!(bias.check(2, 7, &[0, 2], &[0, 2]).is_err(), "columns for every head");
+    assert!(bias.check(2, 8, &[0, 3], &[0, 3]).is_err(), "from one end to the other");
+}
+
+#[test]
 fn a_bias_that_does_not_fit_is_refused() {
     let cpu = Cpu::detect().unwrap();
     let spec = Case::new(2, 4, false, &[3]).spec;
@@ -230,7 +410,7 @@ fn a_bias_that_does_not_fit_is_refused() {
     let mut scratch = vec![0.0; scratch_len(&cpu, &spec, 3, 1).unwrap()];
     let mut run = |heads: usize, columns: usize, cu_q: &[u32]| -> Result<(), KernelError> {
         let biases = vec![0.0; heads * columns];
-        let bias = RelativeBias::new(MatRef::new(&biases, heads, columns, columns)?)?;
+        let bias = RelativeBias::new(MatRef::new(&biases, heads, columns, columns)?)?.into();
         let rows = cu_q[cu_q.len() - 1] as usize;
         let mut out = [0.0; 24];
         let out = MatMut::new(&mut out[..rows * 8], rows, 8, 8)?;
@@ -238,10 +418,12 @@ fn a_bias_that_does_not_fit_is_refused() {
         biased_attention(&cpu, Exec::Serial, &spec, Some(bias), q, m, m, cu_q, &[0, 3], &mut scratch, out)
     };
     assert!(run(2, 5, &[0, 3]).is_ok());
-    assert!(run(1, 5, &[0, 3]).is_err(), "a row for each head");
+    assert!(run(1, 5, &[0, 3]).is_ok(), "one row for all heads");
+    assert!(run(3, 5, &[0, 3]).is_err(), "a row for each head");
     assert!(run(2, 3, &[0, 3]).is_err(), "from one end to the other");
     assert!(run(2, 4, &[0, 3]).is_err(), "a column for distance 0");
-    assert!(run(2, 5, &[0, 1]).is_err(), "as many queries as keys");
+    assert!(run(2, 5, &[0, 1]).is_ok(), "a lone query");
+    assert!(run(2, 5, &[0, 2]).is_err(), "as many queries as keys, or one");
 }
 
 #[test]

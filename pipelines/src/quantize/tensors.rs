@@ -65,7 +65,10 @@ impl<'a> Plan<'a> {
         let (mut linear, mut embedding) = (BTreeSet::new(), BTreeSet::new());
         for node in graph.nodes() {
             match &node.op {
-                Op::Linear(layer) => linear.extend(graph.params()[layer.weight.index()].parts.iter().map(|p| &p.name)),
+                Op::Linear(layer) => {
+                    let parts = graph.params()[layer.weight.index()].parts.iter();
+                    linear.extend(parts.filter(|part| !part.transposed).map(|part| &part.name));
+                }
                 Op::Embedding { lookups, .. } => embedding
                     .extend(lookups.iter().flat_map(|l| &graph.params()[l.table.index()].parts).map(|p| &p.name)),
                 _ => {}

@@ -3,7 +3,7 @@
 use loquat_kernels::AlignedBuf;
 
 use super::{Program, RunError};
-use crate::batch::BatchView;
+use crate::{batch::BatchView, graph::Leading};
 
 /// Memory that a [`Program`] runs in: values, kernels' scratch, and the lengths of one-row sequences.
 ///
@@ -16,13 +16,15 @@ pub struct Arena {
     pub(super) one_each: Vec<u32>,
     /// Rows of the table of positions, where padding isn't counted.
     pub(super) past_padding: Vec<u32>,
+    /// Leading tokens of each sequence.
+    pub(super) leading: Vec<u32>,
 }
 
 impl Arena {
     /// An arena without memory.
     pub fn new() -> Arena {
         let empty = || AlignedBuf::zeroed(0).unwrap_or_else(|_| unreachable!("an empty buffer takes no memory"));
-        Arena { values: empty(), scratch: empty(), one_each: Vec::new(), past_padding: Vec::new() }
+        Arena { values: empty(), scratch: empty(), one_each: Vec::new(), past_padding: Vec::new(), leading: Vec::new() }
     }
 
     /// Makes room for a batch run by `workers` threads.
@@ -39,6 +41,9 @@ impl Arena {
         }
         if let Some(padding) = program.limits().padding() {
             self.count_past(padding, batch);
+        }
+        if let Some(leading) = program.leading() {
+            self.count_leading(leading, batch);
         }
         Ok(())
     }
@@ -58,9 +63,22 @@ impl Arena {
         }
     }
 
+    fn count_leading(&mut self, leading: Leading, batch: BatchView<'_>) {
+        let count = |sequence| match leading {
+            Leading::First => 1,
+            Leading::Before(token) => {
+                let ids = &batch.ids()[batch.token_range(sequence)];
+                // A batch counts its tokens in u32.
+                ids.iter().position(|&id| id == token).unwrap_or(0) as u32
+            }
+        };
+        self.leading.clear();
+        self.leading.extend((0..batch.sequences()).map(count));
+    }
+
     /// Bytes that it holds.
     pub fn bytes(&self) -> usize {
-        let integers = self.one_each.len() + self.past_padding.len();
+        let integers = self.one_each.len() + self.past_padding.len() + self.leading.len();
         (self.values.len() + self.scratch.len()) * size_of::<f32>() + integers * size_of::<u32>()
     }
 }

@@ -28,7 +28,14 @@ impl Step {
                 flop: 2 * rows(self.out.rows) * (weight.k() * weight.n()) as u64,
                 bytes: values + weight.bytes() as u64,
             },
-            StepKind::Attention { spec, .. } => {
+            StepKind::Attention { spec, bias, .. } => {
+                let by_content: u64 = (0..batch.sequences())
+                    .map(|sequence| {
+                        let keys = batch.token_range(sequence).len() as u64;
+                        let queries = if self.out.rows == Rows::Tokens { keys } else { 1 };
+                        bias.as_ref().map_or(0, |bias| bias.products(queries, keys))
+                    })
+                    .sum();
                 let pairs: u64 = (0..batch.sequences())
                     .map(|sequence| {
                         let keys = batch.token_range(sequence).len() as u64;
@@ -42,7 +49,13 @@ impl Step {
                 let width = (spec.heads * spec.head_dim) as u64;
                 // Queries, keys and values may be columns of one input, which isn't read three times.
                 let bytes = 4 * width * (2 * rows(self.out.rows) + 2 * batch.tokens() as u64);
-                Cost { flop: 4 * pairs * width, bytes }
+                Cost { flop: (4 * pairs + 2 * by_content) * width, bytes }
+            }
+            StepKind::Fourier(fourier) => {
+                let squares = |sequence| (batch.token_range(sequence).len() as u64).pow(2);
+                let pairs: u64 = (0..batch.sequences()).map(squares).sum();
+                let width = fourier.width() as u64;
+                Cost { flop: 4 * width * (batch.tokens() as u64 * width + pairs), bytes: values + 8 * width * width }
             }
             StepKind::Embed { tables, .. } => {
                 let gathered: usize = tables.iter().map(|table| table.source.storage.row_bytes(self.out.width)).sum();
@@ -51,6 +64,12 @@ impl Step {
             StepKind::LayerNorm(_)
             | StepKind::AddNorm(_)
             | StepKind::Add
+            | StepKind::Mul
+            | StepKind::Affine { .. }
+            | StepKind::Columns { .. }
+            | StepKind::Lead
+            | StepKind::Neighbours(_)
+            | StepKind::Rotary(_)
             | StepKind::Activation(_)
             | StepKind::Pool(_)
             | StepKind::Select(_)
@@ -83,6 +102,13 @@ impl Step {
             StepKind::LayerNorm(_) => row_wise("layer_norm"),
             StepKind::AddNorm(_) => row_wise("add_layer_norm"),
             StepKind::Add => row_wise("add"),
+            StepKind::Mul => row_wise("mul"),
+            StepKind::Affine { .. } => row_wise("affine"),
+            StepKind::Columns { .. } => row_wise("columns"),
+            StepKind::Lead => row_wise("lead"),
+            StepKind::Neighbours(_) => row_wise("neighbours"),
+            StepKind::Fourier(fourier) => format!("{} fourier", fourier.kernel_name()),
+            StepKind::Rotary(_) => row_wise("rotary"),
             StepKind::Activation(activation) => row_wise(&format!("{activation:?}")),
             StepKind::Pool(kind) => row_wise(&format!("pool {kind:?}")),
             StepKind::Select(which) => row_wise(&format!("select {which:?}")),

@@ -20,6 +20,11 @@ pub(super) struct Params<'a> {
 }
 
 impl<'a> Params<'a> {
+    #[cfg(test)]
+    pub(super) fn none(weights: &'a Weights) -> Params<'a> {
+        Params { weights, resolved: Vec::new() }
+    }
+
     /// Finds every parameter. Also gives the names of the tensors that the graph has no use for.
     pub(super) fn find(graph: &Graph, weights: &'a Weights) -> Result<(Params<'a>, Vec<String>), WeightsError> {
         let mut resolver = Resolver::new(weights, graph);
@@ -46,7 +51,14 @@ impl<'a> Params<'a> {
     }
 
     pub(super) fn norm(&self, norm: &Norm) -> StepNorm {
-        StepNorm { gamma: self.vector(norm.gamma), beta: self.vector(norm.beta), eps: norm.eps }
+        let gamma = self.vector(norm.gamma);
+        let beta = norm.beta.map_or_else(|| vec![0.0; gamma.len()], |beta| self.vector(beta));
+        StepNorm { gamma, beta, eps: norm.eps }
+    }
+
+    /// Columns of a matrix.
+    pub(super) fn width(&self, id: ParamId) -> usize {
+        self.resolved[id.index()].width
     }
 
     /// The values of a matrix, row after row.

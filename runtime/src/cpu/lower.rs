@@ -8,12 +8,12 @@ use super::{
     check::IndexLimits,
     load::{PackedWeights, Params},
     memory::Operand,
+    position_tables::PositionTables,
     program::{Program, ProgramError},
-    relative_bias::StepBias,
     step::{Step, StepKind, StepTable},
 };
 use crate::{
-    graph::{AttentionBias, Graph, Node, NodeId, Op},
+    graph::{Attention, Graph, Index, Node, NodeId, Op},
     plan::{Place, Plan, row_stride},
     weights::Weights,
 };
@@ -28,9 +28,10 @@ impl Program {
         let (params, unused) = Params::find(graph, &weights)?;
         let packed = params.packed(graph, &cpu, exec)?;
         let mut limits = IndexLimits::default();
+        let mut tables = PositionTables::new(&params, cpu, exec);
         let mut steps = Vec::with_capacity(graph.nodes().len());
         for (index, node) in graph.nodes().iter().enumerate() {
-            let kind = lower(graph, node, &params, &packed, &mut limits);
+            let kind = lower(graph, node, &params, &packed, &mut limits, &mut tables)?;
             let out = operand(graph, &plan, NodeId(index));
             let inputs: Vec<Operand> = node.inputs.iter().map(|&input| operand(graph, &plan, input)).collect();
             let in_place = inputs.iter().position(|input| input.place == out.place);
@@ -38,7 +39,7 @@ impl Program {
         }
         let outputs =
             graph.outputs().iter().map(|output| (output.name.clone(), graph.node(output.node).shape)).collect();
-        Ok(Program::from_parts(cpu, Arc::clone(&weights), steps, plan, outputs, limits, unused))
+        Ok(Program::from_parts(cpu, Arc::clone(&weights), steps, plan, outputs, limits, graph.leading(), unused))
     }
 }
 
@@ -48,8 +49,9 @@ fn lower(
     params: &Params<'_>,
     packed: &PackedWeights,
     limits: &mut IndexLimits,
-) -> StepKind {
-    match &node.op {
+    tables: &mut PositionTables<'_>,
+) -> Result<StepKind, ProgramError> {
+    Ok(match &node.op {
         Op::Embedding { lookups, norm } => {
             let tables = lookups.iter().map(|lookup| {
                 let param = graph.param(lookup.table);
@@ -65,18 +67,32 @@ fn lower(
             norm: linear.norm.as_ref().map(|norm| params.norm(norm)),
         },
         Op::Attention(attention) => {
-            let of = |bias: &AttentionBias| StepBias::new(bias, attention.spec.heads, &params.matrix(bias.table));
-            let bias = attention.bias.as_ref().map(of);
-            StepKind::Attention { spec: attention.spec, columns: attention.columns, bias }
+            let Attention { spec, columns, bias, lone } = attention;
+            let bias = bias.as_ref().map(|bias| tables.bias(bias, spec.heads)).transpose()?;
+            if let Some(bias) = &bias {
+                limits.add(Index::Positions, bias.reach() + 1, &node.name);
+            }
+            let leads = node.op.leading().is_some();
+            StepKind::Attention { spec: *spec, columns: *columns, bias, lone: *lone, leads }
+        }
+        Op::Rotary(rotary) => {
+            limits.add(Index::Positions, rotary.positions, &node.name);
+            StepKind::Rotary(tables.rotary(rotary))
         }
         Op::LayerNorm(norm) => StepKind::LayerNorm(params.norm(norm)),
         Op::AddNorm(norm) => StepKind::AddNorm(params.norm(norm)),
         Op::Add => StepKind::Add,
+        Op::Mul => StepKind::Mul,
+        Op::Affine(affine) => StepKind::Affine { gamma: params.vector(affine.gamma), beta: params.vector(affine.beta) },
+        Op::Lead(_) => StepKind::Lead,
+        Op::Fourier => StepKind::Fourier(tables.fourier(node.shape.width)?),
+        Op::Columns { first, .. } => StepKind::Columns { first: *first },
+        Op::Neighbours(neighbours) => StepKind::Neighbours(neighbours.clone()),
         Op::Activation(activation) => StepKind::Activation(*activation),
         Op::Pool(kind) => StepKind::Pool(*kind),
         Op::Select(which) => StepKind::Select(*which),
         Op::L2Normalize => StepKind::L2Normalize,
-    }
+    })
 }
 
 fn operand(graph: &Graph, plan: &Plan, id: NodeId) -> Operand {

@@ -27,6 +27,7 @@ pub(super) struct Memory<'a, 'o> {
     scratch: &'a mut [f32],
     one_each: &'a [u32],
     past_padding: &'a [u32],
+    leading: &'a [u32],
     outputs: &'a mut [&'o mut [f32]],
 }
 
@@ -41,6 +42,8 @@ pub(super) struct Borrowed<'b, 'o> {
     pub(super) one_each: &'b [u32],
     /// Positions that padding isn't counted in, if the program counts so.
     pub(super) past_padding: &'b [u32],
+    /// Leading tokens of each sequence, if the program treats them apart.
+    pub(super) leading: &'b [u32],
 }
 
 /// All values but one, to read.
@@ -72,6 +75,7 @@ impl<'a, 'o> Memory<'a, 'o> {
             scratch: &mut arena.scratch,
             one_each: arena.one_each.get(..=batch.sequences()).unwrap_or_default(),
             past_padding: &arena.past_padding,
+            leading: &arena.leading,
             outputs,
         }
     }
@@ -110,6 +114,7 @@ impl<'a, 'o> Memory<'a, 'o> {
             scratch: self.scratch,
             one_each: self.one_each,
             past_padding: self.past_padding,
+            leading: self.leading,
         })
     }
 }

@@ -6,9 +6,9 @@ mod cost;
 mod load;
 mod lower;
 mod memory;
+mod position_tables;
 mod program;
 mod record;
-mod relative_bias;
 mod shard;
 mod step;
 

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     batch::BatchView,
-    graph::{Rows, Shape},
+    graph::{Leading, Rows, Shape},
     plan::Plan,
     weights::{Weights, WeightsError},
 };
@@ -29,6 +29,7 @@ pub struct Program {
     plan: Plan,
     outputs: Vec<(String, Shape)>,
     limits: IndexLimits,
+    leading: Option<Leading>,
     unused: Vec<String>,
 }
 
@@ -45,6 +46,7 @@ pub enum ProgramError {
 }
 
 impl Program {
+    #[allow(clippy::too_many_arguments)]
     pub(super) fn from_parts(
         cpu: Cpu,
         weights: Arc<Weights>,
@@ -52,9 +54,10 @@ impl Program {
         plan: Plan,
         outputs: Vec<(String, Shape)>,
         limits: IndexLimits,
+        leading: Option<Leading>,
         unused: Vec<String>,
     ) -> Program {
-        Program { cpu, weights, steps, plan, outputs, limits, unused }
+        Program { cpu, weights, steps, plan, outputs, limits, leading, unused }
     }
 
     /// Runs a batch: `outputs[i]` gets output `i`, dense, `rows × width` values.
@@ -136,6 +139,11 @@ impl Program {
     /// How large ids and how long sequences may be.
     pub fn limits(&self) -> &IndexLimits {
         &self.limits
+    }
+
+    /// Which tokens lead, if some do.
+    pub(super) fn leading(&self) -> Option<Leading> {
+        self.leading
     }
 
     /// Names of the tensors in the weights that the program has no use for.

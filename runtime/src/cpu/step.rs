@@ -1,22 +1,27 @@
 //! One step of a program, and how it runs.
 
+use std::sync::Arc;
+
 use loquat_kernels::{
-    Activation, AttentionSpec, Cpu, Epilogue, Exec, KernelError, MatMut, MatRef, PackedRhs, RelativeBias, activation,
+    Activation, AttentionSpec, Cpu, Epilogue, Exec, KernelError, MatMut, MatRef, PackedRhs, PositionBias, activation,
     attention, biased_attention,
+    elementwise::{self, Elementwise},
     embedding::{self, EmbeddingTable, Indices, Lookup},
-    gather, gemm,
+    fourier::Fourier,
+    gather, gemm, neighbours,
     norm::{self, NormParams},
     normalize,
     pooling::{self, Pooling},
+    rotary,
 };
 
 use super::{
     memory::{Borrowed, Memory, Operand},
-    relative_bias::StepBias,
+    position_tables::{StepBias, StepRotary},
 };
 use crate::{
     batch::BatchView,
-    graph::{Index, MAX_TABLES, Rows, Select},
+    graph::{Index, MAX_TABLES, Neighbours, Rows, Select},
     weights::{Scales, Source, Storage, Weights},
 };
 
@@ -36,10 +41,17 @@ pub(super) struct Step {
 pub(super) enum StepKind {
     Embed { tables: Vec<StepTable>, norm: Option<StepNorm> },
     Linear { weight: PackedRhs, bias: Option<Vec<f32>>, activation: Option<Activation>, norm: Option<StepNorm> },
-    Attention { spec: AttentionSpec, columns: [usize; 3], bias: Option<StepBias> },
+    Attention { spec: AttentionSpec, columns: [usize; 3], bias: Option<Arc<StepBias>>, lone: Select, leads: bool },
     LayerNorm(StepNorm),
     AddNorm(StepNorm),
     Add,
+    Mul,
+    Affine { gamma: Vec<f32>, beta: Vec<f32> },
+    Columns { first: usize },
+    Fourier(Arc<Fourier>),
+    Lead,
+    Neighbours(Neighbours),
+    Rotary(Arc<StepRotary>),
     Activation(Activation),
     Pool(Pooling),
     Select(Select),
@@ -62,7 +74,7 @@ pub(super) struct StepNorm {
 }
 
 impl StepNorm {
-    fn params(&self) -> NormParams<'_> {
+    pub(super) fn params(&self) -> NormParams<'_> {
         NormParams { gamma: &self.gamma, beta: &self.beta, eps: self.eps }
     }
 }
@@ -76,7 +88,10 @@ impl Step {
         };
         match &self.kind {
             StepKind::Linear { weight, .. } => gemm::scratch_len(weight, rows, workers),
-            StepKind::Attention { spec, .. } => attention::scratch_len(cpu, spec, batch.max_len(), workers),
+            StepKind::Attention { spec, bias, lone, .. } => {
+                attention::biased_scratch_len(cpu, spec, position_bias(bias, *lone, batch)?, batch.max_len(), workers)
+            }
+            StepKind::Fourier(fourier) => fourier.scratch_len(rows, batch.max_len(), workers),
             _ => Ok(0),
         }
     }
@@ -89,7 +104,7 @@ impl Step {
         batch: BatchView<'_>,
         memory: &mut Memory<'_, '_>,
     ) -> Result<(), KernelError> {
-        let Borrowed { mut out, others, scratch, one_each, past_padding } = memory.borrow(&self.out)?;
+        let Borrowed { mut out, others, scratch, one_each, past_padding, leading } = memory.borrow(&self.out)?;
         let input = |place: usize| match self.inputs.get(place) {
             Some(operand) => others.view(operand),
             None => Err(KernelError::Shape { what: "inputs", expected: place + 1, found: self.inputs.len() }),
@@ -108,7 +123,7 @@ impl Step {
                     None => Ok(()),
                 }
             }
-            StepKind::Attention { spec, columns, bias } => {
+            StepKind::Attention { spec, columns, bias, lone, leads } => {
                 let width = spec.heads * spec.head_dim;
                 let q = input(0)?.columns(columns[0], width)?;
                 let k = input(1)?.columns(columns[1], width)?;
@@ -118,10 +133,9 @@ impl Step {
                     Rows::Tokens => cu_kv,
                     Rows::Sequences => one_each,
                 };
-                let bias = bias
-                    .as_ref()
-                    .map(|bias| RelativeBias::new(MatRef::new(&bias.values, spec.heads, bias.columns, bias.columns)?));
-                biased_attention(cpu, exec, spec, bias.transpose()?, q, k, v, cu_q, cu_kv, scratch, out)
+                let bias =
+                    position_bias(bias, *lone, batch)?.map(|bias| if *leads { bias.leading(leading) } else { bias });
+                biased_attention(cpu, exec, spec, bias, q, k, v, cu_q, cu_kv, scratch, out)
             }
             StepKind::LayerNorm(norm) => {
                 if self.in_place.is_none() {
@@ -139,8 +153,42 @@ impl Step {
                 if self.in_place.is_none() {
                     copy(input(0)?, &mut out);
                 }
-                add(&mut out, input(self.other_input())?);
+                elementwise::apply(cpu, exec, Elementwise::Add(input(self.other_input())?), out)
+            }
+            StepKind::Mul => {
+                if self.in_place.is_none() {
+                    copy(input(0)?, &mut out);
+                }
+                elementwise::apply(cpu, exec, Elementwise::Multiply(input(self.other_input())?), out)
+            }
+            StepKind::Affine { gamma, beta } => {
+                if self.in_place.is_none() {
+                    copy(input(0)?, &mut out);
+                }
+                elementwise::apply(cpu, exec, Elementwise::Affine { scale: gamma, shift: beta }, out)
+            }
+            StepKind::Columns { first } => {
+                copy(input(0)?.columns(*first, self.out.width)?, &mut out);
                 Ok(())
+            }
+            StepKind::Lead => {
+                if self.in_place.is_none() {
+                    copy(input(1)?, &mut out);
+                }
+                lead(input(0)?, leading, batch, &mut out);
+                Ok(())
+            }
+            StepKind::Fourier(fourier) => fourier.apply(exec, input(0)?, batch.cu_seqlens(), scratch, out),
+            StepKind::Neighbours(Neighbours { offsets, order }) => {
+                neighbours::beside(exec, offsets, *order, input(0)?, batch.cu_seqlens(), out)
+            }
+            StepKind::Rotary(rotary) => {
+                if self.in_place.is_none() {
+                    copy(input(0)?, &mut out);
+                }
+                let StepRotary { cos, sin, positions, half } = &**rotary;
+                let table = |values| MatRef::new(values, *positions, *half, *half);
+                rotary::rotate(cpu, exec, table(cos)?, table(sin)?, batch.positions(), out)
             }
             StepKind::Activation(activation) => {
                 if self.in_place.is_none() {
@@ -165,6 +213,15 @@ impl Step {
     fn other_input(&self) -> usize {
         if self.in_place == Some(1) { 0 } else { 1 }
     }
+}
+
+fn position_bias<'a>(
+    bias: &'a Option<Arc<StepBias>>,
+    lone: Select,
+    batch: BatchView<'a>,
+) -> Result<Option<PositionBias<'a>>, KernelError> {
+    let Some(bias) = bias else { return Ok(None) };
+    Ok(Some(bias.view(batch.type_ids())?.lone(lone)))
 }
 
 #[allow(clippy::too_many_arguments)]
@@ -207,18 +264,20 @@ fn lookup<'a>(table: &'a StepTable, weights: &'a Weights, batch: BatchView<'a>, 
     }
 }
 
+/// Copies the rows of leading tokens. If there is one for each sequence, it is the first token's.
+fn lead(from: MatRef<'_>, leading: &[u32], batch: BatchView<'_>, to: &mut MatMut<'_>) {
+    for (sequence, &count) in leading.iter().enumerate() {
+        let tokens = batch.token_range(sequence);
+        let first = if from.rows() == to.rows() { tokens.start } else { sequence };
+        for i in 0..(count as usize).min(tokens.len()) {
+            to.row_mut(tokens.start + i).copy_from_slice(from.row(first + i));
+        }
+    }
+}
+
 /// Copies a value to where an in-place kernel works on it.
 fn copy(from: MatRef<'_>, to: &mut MatMut<'_>) {
     for row in 0..from.rows() {
         to.row_mut(row).copy_from_slice(from.row(row));
-    }
-}
-
-/// A sum that no pass could fold into anything.
-fn add(to: &mut MatMut<'_>, other: MatRef<'_>) {
-    for row in 0..other.rows() {
-        for (to, other) in to.row_mut(row).iter_mut().zip(other.row(row)) {
-            *to += other;
-        }
     }
 }

@@ -4,12 +4,15 @@ use std::fmt;
 
 use loquat_kernels::Arithmetic;
 
-use super::{Graph, Op, Param, ParamId};
+use super::{AttentionBias, DistanceTable, Graph, Op, Param, ParamId};
 
 impl fmt::Display for Param {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (i, part) in self.parts.iter().enumerate() {
             write!(f, "{}{}", if i == 0 { "" } else { " + " }, part.name)?;
+            if part.transposed {
+                f.write_str("ᵀ")?;
+            }
             if part.rows != part.of {
                 write!(f, "[{}..{}]", part.first, part.first + part.rows)?;
             }
@@ -78,8 +81,19 @@ impl Graph {
                 if spec.causal {
                     f.write_str(", causal")?;
                 }
-                if let Some(bias) = &attention.bias {
-                    write!(f, ", bias {}", param(bias.table))?;
+                match &attention.bias {
+                    Some(AttentionBias::Buckets { table, .. }) => write!(f, ", bias {}", param(*table))?,
+                    Some(AttentionBias::Content { table: DistanceTable::Learned(table), .. }) => {
+                        write!(f, ", distances by {}", param(*table))?;
+                    }
+                    Some(AttentionBias::Content { .. }) => f.write_str(", distances by sinusoids")?,
+                    Some(AttentionBias::Window { distance, leading, .. }) => {
+                        write!(f, ", up to {distance} tokens away")?;
+                        if let Some(leading) = leading {
+                            write!(f, " or {leading:?}")?;
+                        }
+                    }
+                    None => {}
                 }
                 if attention.columns != [0; 3] {
                     write!(f, ", at columns {:?}", attention.columns)?;
@@ -91,7 +105,12 @@ impl Graph {
             Op::Activation(activation) => write!(f, " {activation:?}")?,
             Op::Pool(kind) => write!(f, " {kind:?}")?,
             Op::Select(which) => write!(f, " {which:?}")?,
-            Op::Add | Op::L2Normalize => {}
+            Op::Rotary(rotary) => write!(f, " heads of {}, base {}", rotary.head_dim, rotary.theta)?,
+            Op::Affine(affine) => write!(f, " {}", param(affine.gamma))?,
+            Op::Lead(leading) => write!(f, " {leading:?}")?,
+            Op::Columns { first, width } => write!(f, " {first}..{}", first + width)?,
+            Op::Neighbours(neighbours) => write!(f, " {:?} by {:?}", neighbours.offsets, neighbours.order)?,
+            Op::Add | Op::Fourier | Op::Mul | Op::L2Normalize => {}
         }
         Ok(())
     }

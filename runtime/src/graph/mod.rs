@@ -11,10 +11,13 @@ mod op;
 mod rewrite;
 mod verify;
 
-pub use builder::{BiasTable, GraphBuilder, RowsOf, Table};
-pub use loquat_kernels::gather::Select;
+pub use builder::{DistanceBias, GraphBuilder, NormOf, ProjectionOf, RowsOf, SegmentsOf, Table, TableOf};
+pub use loquat_kernels::{gather::Select, neighbours::Order};
 pub(crate) use op::MAX_TABLES;
-pub use op::{Attention, AttentionBias, Index, Linear, Lookup, Norm, Op};
+pub use op::{
+    Affine, Attention, AttentionBias, DistanceTable, Index, Leading, Linear, LogBuckets, Lookup, Neighbours, Norm, Op,
+    Projection, Rotary, SegmentTerm,
+};
 pub(crate) use rewrite::Rewrite;
 
 use std::fmt;
@@ -78,8 +81,12 @@ pub struct Part {
     pub first: usize,
     /// How many rows are used.
     pub rows: usize,
-    /// The tensor's first dimension.
+    /// The tensor's first dimension; its last one if it is transposed.
     pub of: usize,
+    /// Whether rows are columns of the stored tensor.
+    pub transposed: bool,
+    /// Whether the tensor's last dimension may be stored as several.
+    pub folded: bool,
 }
 
 impl Param {
@@ -208,6 +215,11 @@ impl Graph {
     /// Whether the products of a weight stay above 8 bits.
     pub(crate) fn keeps_high(&self, weight: ParamId) -> bool {
         self.param(weight).parts.iter().any(|part| self.kept_high.contains(&part.name))
+    }
+
+    /// Which tokens lead, if some do.
+    pub(crate) fn leading(&self) -> Option<Leading> {
+        self.nodes.iter().find_map(|node| node.op.leading())
     }
 
     /// How many nodes and outputs read each node.

@@ -20,6 +20,7 @@ impl Graph {
             }
         }
         self.verify_paddings()?;
+        self.verify_leading()?;
         self.verify_outputs()
     }
 
@@ -36,6 +37,18 @@ impl Graph {
             }
         }
         Ok(())
+    }
+
+    /// A run counts leading tokens in one way.
+    fn verify_leading(&self) -> Result<(), GraphError> {
+        let known = self.leading();
+        match self.nodes.iter().find(|node| node.op.leading().is_some_and(|leading| Some(leading) != known)) {
+            Some(node) => {
+                let what = "other leading tokens than elsewhere in the graph".to_owned();
+                Err(GraphError::Node { node: node.name.clone(), op: node.op.kind(), what })
+            }
+            None => Ok(()),
+        }
     }
 
     fn verify_outputs(&self) -> Result<(), GraphError> {
@@ -61,7 +74,7 @@ impl Graph {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{GraphBuilder, GraphError, Index, NodeId, Rows, Table};
+    use super::super::{GraphBuilder, GraphError, Index, Leading, NodeId, Rows, Table};
 
     fn words(builder: &mut GraphBuilder, width: usize) -> NodeId {
         let tables = [Table { name: "words", rows: 7, index: Index::TokenIds }];
@@ -104,6 +117,40 @@ mod tests {
             let error = builder.linear(x, width, &format!("{width}.weight"), None).unwrap_err();
             assert!(error.to_string().contains("width of the result"), "{error}");
         }
+    }
+
+    #[test]
+    fn columns_and_leading_rows_must_be_there() {
+        let mut builder = GraphBuilder::new("test");
+        let x = words(&mut builder, 4);
+        assert!(builder.columns(x, 1, 3).is_ok());
+        assert!(builder.columns(x, 1, 4).is_err());
+        assert!(builder.columns(x, usize::MAX, 2).is_err());
+        let first = builder.select_first(x).unwrap();
+        assert!(builder.fourier(first, "fourier").is_err(), "it has no tokens to mix");
+        assert!(builder.lead(first, x, Leading::First).is_ok());
+        assert!(builder.lead(x, x, Leading::First).is_err(), "one row for each sequence");
+        assert!(builder.lead(first, x, Leading::Before(3)).is_err(), "one row for each token");
+    }
+
+    #[test]
+    fn a_run_counts_leading_tokens_in_one_way() {
+        let mut builder = GraphBuilder::new("test");
+        let x = words(&mut builder, 4);
+        let y = builder.lead(x, x, Leading::Before(3)).unwrap();
+        let z = builder.lead(y, x, Leading::Before(4)).unwrap();
+        builder.output("z", z);
+        let error = builder.finish().unwrap_err();
+        assert!(error.to_string().contains("other leading tokens"), "{error}");
+    }
+
+    #[test]
+    fn a_weight_and_its_transpose_are_not_one() {
+        let mut builder = GraphBuilder::new("test");
+        let x = words(&mut builder, 4);
+        builder.linear(x, 4, "dense.weight", None).unwrap();
+        let error = builder.linear_transposed(x, 4, "dense.weight", None).unwrap_err();
+        assert!(error.to_string().contains("dense.weight"), "{error}");
     }
 
     #[test]

@@ -5,7 +5,7 @@ use loquat_kernels::Arithmetic;
 use super::Report;
 use crate::{
     Precision,
-    graph::{Graph, Op},
+    graph::{Attention, AttentionBias, Graph, Op},
 };
 
 /// Outputs below which a layer stays in `f32`: a panel of any coded kernel is wider, and such layers are heads, whose few numbers are
@@ -39,6 +39,10 @@ pub(super) fn run(graph: &mut Graph, precision: Precision) -> Report {
             Op::Linear(linear) => linear.arithmetic = arithmetic,
             // No weights.
             Op::Attention(_) if arithmetic == Arithmetic::Int4 => continue,
+            Op::Attention(Attention { bias: Some(AttentionBias::Content { .. }), .. }) => {
+                report.refuse(&node.name, "products with vectors for distances are computed in f32");
+                continue;
+            }
             // Probabilities don't have the even spread that bytes with one scale a row are good for.
             Op::Attention(attention) if arithmetic == Arithmetic::Int8 => attention.spec.arithmetic = Arithmetic::Bf16,
             Op::Attention(attention) => attention.spec.arithmetic = arithmetic,

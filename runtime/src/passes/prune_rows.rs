@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 
 use super::Report;
-use crate::graph::{Graph, Node, NodeId, Op, Rewrite, Rows, Select, Shape};
+use crate::graph::{Attention, Graph, Node, NodeId, Op, Rewrite, Rows, Select, Shape};
 
 /// Which rows of a value are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,7 +55,11 @@ pub(super) fn run(graph: &mut Graph) -> Report {
                 });
                 let inputs = inputs.collect();
                 let shape = Shape { rows: Rows::Sequences, ..node.shape };
-                rewrite.replace(node.op, inputs, shape, node.name);
+                let op = match node.op {
+                    Op::Attention(attention) => Op::Attention(Attention { lone: which, ..attention }),
+                    op => op,
+                };
+                rewrite.replace(op, inputs, shape, node.name);
             }
             _ => rewrite.keep(),
         }
@@ -97,8 +101,8 @@ fn prunable(node: &Node, need: Need) -> bool {
         return false;
     }
     match &node.op {
-        // A lone query of a causal attention counts as the last one, and a bias wants to know where a query stands.
-        Op::Attention(attention) => attention.bias.is_none() && (!attention.spec.causal || which == Select::Last),
+        // A lone query of a causal attention counts as the last one.
+        Op::Attention(attention) => !attention.spec.causal || which == Select::Last,
         op => op.is_row_wise(),
     }
 }
@@ -140,12 +144,8 @@ fn refusals(graph: &Graph, needs: &[Need], report: &mut Report) {
                 report.refuse(&node.name, why);
             }
             need @ Need::Selected(_) if !prunable(input, need) => {
-                if let Op::Attention(attention) = &input.op {
-                    let why = match attention.bias {
-                        Some(_) => format!("{} has a bias for distances", input.name),
-                        None => format!("{} is causal and {which:?} isn't its last token", input.name),
-                    };
-                    report.refuse(&node.name, why);
+                if let Op::Attention(_) = &input.op {
+                    report.refuse(&node.name, format!("{} is causal and {which:?} isn't its last token", input.name));
                 }
             }
             _ => {}

@@ -37,6 +37,8 @@ pub(crate) struct Source {
     pub(crate) values: Location,
     /// What integers are multiplied with.
     pub(crate) scales: Option<Scales>,
+    /// For rows that are stored as columns, how many columns there are.
+    pub(crate) transposed: Option<usize>,
 }
 
 impl<'a> Resolver<'a> {
@@ -100,10 +102,12 @@ impl<'a> Resolver<'a> {
         if let Some(tensor) = find(self.weights, &self.prefix, &part.name) {
             return self.plain(part, width, &tensor);
         }
-        if let (Some(width), Some(tensor)) = (width, find(self.weights, &self.prefix, &packed_name(&part.name))) {
+        if let (Some(width), false, Some(tensor)) =
+            (width, part.transposed, find(self.weights, &self.prefix, &packed_name(&part.name)))
+        {
             return self.packed(part, width, &tensor);
         }
-        let expected: Vec<usize> = std::iter::once(part.of).chain(width).collect();
+        let expected = stored_shape(part, width);
         let hint = self.foreign_layout(&part.name);
         self.problem(&part.name, format!("expected one of shape {expected:?}, found none{hint}"))
     }
@@ -111,9 +115,15 @@ impl<'a> Resolver<'a> {
     /// A tensor of values, or of bytes with scales beside it.
     fn plain(&mut self, part: &Part, width: Option<usize>, tensor: &TensorView<'_>) -> Option<Source> {
         let name = tensor.name.to_owned();
-        let expected: Vec<usize> = std::iter::once(part.of).chain(width).collect();
+        let expected = stored_shape(part, width);
         let storage = Storage::of(tensor.dtype);
-        if tensor.shape != expected && storage.is_some() {
+        let folded = match (tensor.shape, &expected[..]) {
+            _ if !part.folded => false,
+            ([kept, rest @ ..], [first, last]) => kept == first && product(rest) == Some(*last),
+            (rest, [last]) => product(rest) == Some(*last),
+            _ => false,
+        };
+        if tensor.shape != expected && !folded && storage.is_some() {
             return self.problem(&name, format!("expected shape {expected:?}, found {:?}", tensor.shape));
         }
         let Some(storage) = storage else {
@@ -122,6 +132,9 @@ impl<'a> Resolver<'a> {
             return self.problem(&name, what);
         };
         let scales = match (storage, width) {
+            (Storage::I8, _) if part.transposed || folded => {
+                return self.problem(&name, "expected a matrix of F32, F16 or BF16, found I8".to_owned());
+            }
             (Storage::I8, Some(width)) => Some(self.scales_of_bytes(&name, part.of, width)?),
             (Storage::I8, None) => {
                 return self.problem(&name, "expected a vector of F32, F16 or BF16, found I8".to_owned());
@@ -142,11 +155,14 @@ impl<'a> Resolver<'a> {
         scales: Option<Scales>,
     ) -> Option<Source> {
         let values = self.weights.locate(name)?;
+        if part.transposed {
+            return Some(Source { storage, rows: part.rows, values, scales, transposed: Some(part.of) });
+        }
         let row_bytes = storage.row_bytes(width.unwrap_or(1));
         let start = values.range.start + part.first * row_bytes;
         let values = Location { range: start..start + part.rows * row_bytes, ..values };
         let scales = scales.map(|scales| scales.rows(part.first, part.rows));
-        Some(Source { storage, rows: part.rows, values, scales })
+        Some(Source { storage, rows: part.rows, values, scales, transposed: None })
     }
 
     /// The scales of `X.weight` of I8: `X.weight_scale` (compressed-tensors), or `X.SCB` (bitsandbytes).
@@ -248,6 +264,19 @@ impl<'a> Resolver<'a> {
     }
 }
 
+fn product(dims: &[usize]) -> Option<usize> {
+    dims.iter().try_fold(1usize, |product, dim| product.checked_mul(*dim))
+}
+
+/// The shape of a part's tensor.
+fn stored_shape(part: &Part, width: Option<usize>) -> Vec<usize> {
+    let mut shape: Vec<usize> = std::iter::once(part.of).chain(width).collect();
+    if part.transposed {
+        shape.reverse();
+    }
+    shape
+}
+
 /// Where compressed-tensors puts integers of few bits.
 fn packed_name(name: &str) -> String {
     format!("{name}_packed")
@@ -292,6 +321,14 @@ impl Resolved {
     /// Converts row `row` of the parts put together.
     pub(crate) fn read_row(&self, weights: &Weights, row: usize, out: &mut [f32]) {
         let Some((source, row)) = self.part(row) else { return };
+        if let Some(columns) = source.transposed {
+            let size = source.storage.row_bytes(1);
+            let values = weights.at(&source.values).chunks_exact(size).skip(row).step_by(columns);
+            for (out, bytes) in out.chunks_exact_mut(1).zip(values) {
+                convert_row(source.storage, bytes, RowScales::NONE, out);
+            }
+            return;
+        }
         let row_bytes = source.storage.row_bytes(self.width);
         let bytes = &weights.at(&source.values)[row * row_bytes..][..row_bytes];
         let scales = source.scales.as_ref().map_or(RowScales::NONE, |scales| scales.row(row));
