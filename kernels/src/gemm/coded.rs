@@ -3,7 +3,6 @@
 use super::{
     Block, Epilogue, Grid, MicroKernel, PackedRhs,
     arithmetic::{RowCode, TILE_WORDS, encode, encode_row},
-    epilogue::Target,
     microkernel::{CodedTile, TileFn},
 };
 use crate::{Arithmetic, Cpu, Exec, KernelError, MatMut, MatRef, view::SharedMat};
@@ -168,14 +167,15 @@ fn run_block(
             for row in (0..rows).step_by(mr) {
                 let count = mr.min(rows - row);
                 let acc = &mut acc[row * nr..][..count * nr];
-                let target = Target { out, row: first + row, rows: count, col, cols, nr };
                 if kernel.arithmetic == Arithmetic::Int8 {
                     let (scales, sums) = b[words * nr..].split_at(nr);
-                    let codes = Codes { rows: coded, first: first + row, words, scales, sums };
-                    store_bytes(cpu, acc, codes, epilogue, target);
-                } else {
-                    epilogue.store(cpu, acc, target);
+                    let codes = |i: usize| {
+                        let code = &coded.row(first + row + i)[words..];
+                        RowCode { scale: code[0], zero: code[1].to_bits() as i32 }
+                    };
+                    dequantise(cpu, Dequantise { acc, nr, codes, scales, sums });
                 }
+                epilogue.store(cpu, acc, nr, out, (first + row, count), (col, cols));
             }
         }
     }
@@ -183,52 +183,26 @@ fn run_block(
     unsafe { leave() };
 }
 
-/// What the sums of products of bytes stand for.
-#[derive(Clone, Copy)]
-struct Codes<'a> {
-    /// The coded rows, their code behind `words` words.
-    rows: MatRef<'a>,
-    first: usize,
-    words: usize,
+/// Sums of products of codes, turned into the values they stand for, in place.
+struct Dequantise<'a, F> {
+    acc: &'a mut [f32],
+    nr: usize,
+    /// What each row's bytes stand for.
+    codes: F,
     /// The columns' scales.
     scales: &'a [f32],
     /// Sums of the columns' codes, `i32`: what each unit of a row's zero has added.
     sums: &'a [f32],
 }
 
-impl Codes<'_> {
-    #[inline(always)]
-    fn of_row(&self, row: usize) -> RowCode {
-        let code = &self.rows.row(self.first + row)[self.words..];
-        RowCode { scale: code[0], zero: code[1].to_bits() as i32 }
-    }
-}
-
-/// Finishes a tile of sums of products of bytes.
-fn store_bytes(cpu: &Cpu, acc: &mut [f32], codes: Codes<'_>, epilogue: &Epilogue<'_>, target: Target<'_>) {
-    #[cfg(target_arch = "x86_64")]
-    if let (pulp::Arch::V4(simd), true) = (cpu.arch(), target.nr.is_multiple_of(16)) {
-        return epilogue.store_v4(simd, v4::Sums { acc, nr: target.nr, codes }, target);
-    }
-    cpu.arch().dispatch(Dequantise { acc, nr: target.nr, codes });
-    epilogue.store(cpu, acc, target);
-}
-
-/// Turns sums into values, in place.
-struct Dequantise<'a> {
-    acc: &'a mut [f32],
-    nr: usize,
-    codes: Codes<'a>,
-}
-
-impl pulp::WithSimd for Dequantise<'_> {
+impl<F: Fn(usize) -> RowCode> pulp::WithSimd for Dequantise<'_, F> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: pulp::Simd>(self, _: S) {
         for (i, row) in self.acc.chunks_exact_mut(self.nr).enumerate() {
-            let RowCode { scale: row_scale, zero } = self.codes.of_row(i);
-            for ((value, scale), sum) in row.iter_mut().zip(self.codes.scales).zip(self.codes.sums) {
+            let RowCode { scale: row_scale, zero } = (self.codes)(i);
+            for ((value, scale), sum) in row.iter_mut().zip(self.scales).zip(self.sums) {
                 let sum = (value.to_bits() as i32).wrapping_sub(zero.wrapping_mul(sum.to_bits() as i32));
                 *value = sum as f32 * row_scale * scale;
             }
@@ -236,52 +210,34 @@ impl pulp::WithSimd for Dequantise<'_> {
     }
 }
 
-#[cfg(target_arch = "x86_64")]
-mod v4 {
-    use std::{
-        arch::x86_64::{__m512, __m512i},
-        mem::transmute,
-    };
-
-    use pulp::{Simd, f32x16, x86::V4};
-
-    use super::{Codes, RowCode};
-    use crate::gemm::epilogue::TileValues;
-
-    /// Sums that become values on their way to the output: in memory they would be read and written once more.
-    #[derive(Clone, Copy)]
-    pub(super) struct Sums<'a> {
-        pub(super) acc: &'a [f32],
-        pub(super) nr: usize,
-        pub(super) codes: Codes<'a>,
+fn dequantise<F: Fn(usize) -> RowCode>(cpu: &Cpu, job: Dequantise<'_, F>) {
+    #[cfg(target_arch = "x86_64")]
+    if cpu.features().contains(crate::Features::AVX512) && job.nr.is_multiple_of(16) {
+        // SAFETY: the level has the instructions.
+        unsafe { dequantise_avx512(job) };
+        return;
     }
+    cpu.arch().dispatch(job);
+}
 
-    impl TileValues<V4> for Sums<'_> {
-        #[inline(always)]
-        fn row(self, simd: V4, row: usize) -> impl Iterator<Item = f32x16> {
-            let Sums { acc, nr, codes } = self;
-            let RowCode { scale, zero } = codes.of_row(row);
-            let f = simd.avx512f;
-            let (row_scale, zero) = (f._mm512_set1_ps(scale), f._mm512_set1_epi32(zero));
-            let (acc, _) = V4::as_simd_f32s(&acc[row * nr..][..nr]);
-            let ((scales, _), (sums, _)) = (V4::as_simd_f32s(codes.scales), V4::as_simd_f32s(codes.sums));
-            acc.iter().zip(scales).zip(sums).map(
-                #[inline(always)]
-                move |((acc, scales), sums)| {
-                    // SAFETY: all types are 64 bytes of numbers.
-                    let (acc, sums, scales) = unsafe {
-                        (
-                            transmute::<f32x16, __m512i>(*acc),
-                            transmute::<f32x16, __m512i>(*sums),
-                            transmute::<f32x16, __m512>(*scales),
-                        )
-                    };
-                    let sum = f._mm512_sub_epi32(acc, f._mm512_mullo_epi32(sums, zero));
-                    let value = f._mm512_mul_ps(f._mm512_mul_ps(f._mm512_cvtepi32_ps(sum), row_scale), scales);
-                    // SAFETY: as above.
-                    unsafe { transmute::<__m512, f32x16>(value) }
-                },
-            )
+/// The same in whole vectors, which the compiler makes of the plain loops only half as wide and with checks for each row.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f")]
+fn dequantise_avx512<F: Fn(usize) -> RowCode>(job: Dequantise<'_, F>) {
+    use std::arch::x86_64::*;
+    let Dequantise { acc, nr, codes, scales, sums } = job;
+    for (i, row) in acc.chunks_exact_mut(nr).enumerate() {
+        let RowCode { scale, zero } = codes(i);
+        let (row_scale, zero) = (_mm512_set1_ps(scale), _mm512_set1_epi32(zero));
+        let columns = scales.chunks_exact(16).zip(sums.chunks_exact(16));
+        for (values, (scales, sums)) in row.chunks_exact_mut(16).zip(columns) {
+            // SAFETY: all three slices have 16 values.
+            unsafe {
+                let added = _mm512_mullo_epi32(_mm512_loadu_si512(sums.as_ptr().cast()), zero);
+                let sum = _mm512_sub_epi32(_mm512_loadu_si512(values.as_ptr().cast()), added);
+                let value = _mm512_mul_ps(_mm512_cvtepi32_ps(sum), row_scale);
+                _mm512_storeu_ps(values.as_mut_ptr(), _mm512_mul_ps(value, _mm512_loadu_ps(scales.as_ptr())));
+            }
         }
     }
 }

@@ -13,7 +13,6 @@ use half::f16;
 
 use super::{
     Arithmetic, Block, Epilogue, Grid, MicroKernel, PackedRhs,
-    epilogue::Target,
     microkernel::{GroupedTile, TileFn, split_rows},
     table::ScratchTile,
 };
@@ -183,7 +182,7 @@ fn run_block(cpu: &Cpu, lhs: MatRef<'_>, rhs: &PackedRhs, epilogue: &Epilogue<'_
                     });
                 }
             }
-            epilogue.store(cpu, scratch.values(), Target { out, row, rows, col, cols, nr });
+            epilogue.store(cpu, scratch.values(), nr, out, (row, rows), (col, cols));
         }
     }
 }

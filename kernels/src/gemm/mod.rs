@@ -30,7 +30,6 @@ mod neon;
 pub use arithmetic::Arithmetic;
 pub use coded::scratch_len;
 pub use epilogue::Epilogue;
-use epilogue::Target;
 pub use microkernel::MicroKernel;
 pub use pack::{PackedRhs, RhsShape};
 pub use table::{MICROKERNELS, kernel_for, kernels_of};
@@ -172,7 +171,7 @@ fn run_block(
                     prefetch: Prefetch::share(next, b.len(), nr, i, tiles),
                 });
             }
-            epilogue.store(cpu, scratch.values(), Target { out, row, rows, col, cols, nr });
+            epilogue.store(cpu, scratch.values(), nr, out, (row, rows), (col, cols));
         }
     }
 }
