@@ -54,6 +54,9 @@ impl InputArgs {
     }
 }
 
+/// Texts, and the place of each.
+pub type Texts = (Vec<String>, Vec<Place>);
+
 /// Inputs, a chunk at a time.
 pub struct Inputs {
     source: Arc<str>,
@@ -121,13 +124,13 @@ impl Inputs {
         Ok(if items.is_empty() { None } else { Some(items) })
     }
 
-    /// As [`next_chunk`](Self::next_chunk), for commands whose inputs are texts: those, and the place of each.
-    pub fn next_texts(&mut self) -> Result<Option<(Vec<String>, Vec<Place>)>, Failure> {
+    /// As [`next_chunk`](Self::next_chunk), for commands whose inputs are texts.
+    pub fn next_texts(&mut self) -> Result<Option<Texts>, Failure> {
         self.next_chunk()?.map(into_texts).transpose()
     }
 
     /// All texts at once, for commands that can't begin before they have seen the last.
-    pub fn all_texts(self) -> Result<(Vec<String>, Vec<Place>), Failure> {
+    pub fn all_texts(self) -> Result<Texts, Failure> {
         into_texts(self.read_all()?)
     }
 
@@ -203,7 +206,7 @@ impl Inputs {
     }
 }
 
-fn into_texts(items: Vec<Item>) -> Result<(Vec<String>, Vec<Place>), Failure> {
+fn into_texts(items: Vec<Item>) -> Result<Texts, Failure> {
     let places = items.iter().map(|item| item.place.clone()).collect();
     let texts = items.into_iter().map(Item::into_text).collect::<Result<_, _>>()?;
     Ok((texts, places))
