@@ -129,14 +129,18 @@ pub struct HeadBuilder<'a> {
 impl HeadBuilder<'_> {
     /// Whether the checkpoint holds a tensor, with or without a prefix.
     pub(crate) fn has(&self, tensor: &str) -> bool {
-        // Quantised weights may be stored packed, under a name of their own.
-        let packed = format!("{tensor}_packed");
-        [tensor, packed.as_str()].into_iter().any(|name| find(self.weights, self.prefixes, name).is_some())
+        self.stored(tensor).is_some()
+    }
+
+    /// A tensor as it is, or its integers where quantised weights store them packed, under a name of their own: rows are rows in both.
+    fn stored(&self, tensor: &str) -> Option<loquat_runtime::weights::TensorView<'_>> {
+        let find = |name: &str| find(self.weights, self.prefixes, name);
+        find(tensor).or_else(|| find(&format!("{tensor}_packed")))
     }
 
     /// The first dimension of a tensor.
     pub(crate) fn rows(&self, tensor: &str) -> Result<usize, HeadError> {
-        match find(self.weights, self.prefixes, tensor) {
+        match self.stored(tensor) {
             // A scalar has no rows, and is refused by name when the weights are loaded.
             Some(found) => Ok(found.shape.first().copied().unwrap_or(1)),
             None => Err(HeadError::Missing { tensor: tensor.to_owned() }),

@@ -113,7 +113,9 @@ fn every_layout_stands_for_its_values_exactly() {
     let scale = "dense.weight_scale";
     let peaks: Vec<f32> = rows.iter().map(|scale| scale * 127.0).collect();
     let format = tensor("dense.weight_format", Dtype::U8, &[], vec![0]);
-    let cases: Vec<(&str, Vec<Tensor>, Option<&str>, Vec<f32>)> = vec![
+    /// What it is, the tensors, the configuration, and what the values are.
+    type Case = (&'static str, Vec<Tensor>, Option<&'static str>, Vec<f32>);
+    let cases: Vec<Case> = vec![
         (
             "bytes, f32 scales",
             vec![int8.clone(), f32s(scale, &[ROWS, 1], &rows)],

@@ -335,10 +335,10 @@ mod tests {
             let found = coded.values();
             let mut sum = 0.0;
             for row in 0..10 {
+                let at = row * width..(row + 1) * width;
                 for token in 0..tokens {
-                    let moved: f32 = (0..width)
-                        .map(|i| (found[row * width + i] - weights[row * width + i]) * columns[i][token])
-                        .sum();
+                    let moved = found[at.clone()].iter().zip(&weights[at.clone()]).zip(&columns);
+                    let moved: f32 = moved.map(|((found, weight), column)| (found - weight) * column[token]).sum();
                     sum += f64::from(moved).powi(2);
                 }
             }

@@ -58,7 +58,7 @@ mod tests {
     #[test]
     fn spans_go_forward_keep_to_the_context_and_to_the_length() {
         let start = [5.0, 0.0, 3.0, 1.0, 0.0];
-        let end = [5.0, 0.0, 1.0, 2.0, 4.0];
+        let end = [5.0, 0.0, 1.0, 2.0, 3.5];
         let allowed = [true, false, true, true, true];
         let found = best_spans(&start, &end, &allowed, 10, 2);
         let places: Vec<(usize, usize)> = found.spans.iter().map(|span| (span.first, span.last)).collect();

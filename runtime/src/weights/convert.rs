@@ -156,7 +156,7 @@ mod tests {
             // Two groups: a pair of quarters, and one value in eighths.
             (Storage::I8, vec![6, 0xf8, 2]),
             (Storage::Packed8, vec![134, 120, 130, 0]),
-            (Storage::Packed4, vec![14 | 0 << 4, 10, 0, 0]),
+            (Storage::Packed4, vec![0x0e, 10, 0, 0]),
         ];
         let scales = [0.25f32.to_le_bytes(), 0.125f32.to_le_bytes()];
         for (storage, bytes) in cases {

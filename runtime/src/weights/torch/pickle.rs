@@ -124,8 +124,11 @@ pub(super) fn tensors(bytes: &[u8]) -> Result<Vec<(&str, TensorRef<'_>)>, String
     machine.tensors(result)
 }
 
+/// A tensor by its name.
+type Named<'a> = (&'a str, TensorRef<'a>);
+
 /// The tensors of the pickle that a longer text begins with, and where it ends.
-pub(super) fn leading_tensors(bytes: &[u8]) -> Result<(Vec<(&str, TensorRef<'_>)>, usize), String> {
+pub(super) fn leading_tensors(bytes: &[u8]) -> Result<(Vec<Named<'_>>, usize), String> {
     let (machine, result, end) = run(bytes)?;
     Ok((machine.tensors(result)?, end))
 }
