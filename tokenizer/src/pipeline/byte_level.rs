@@ -293,6 +293,7 @@ impl ByteLevelPath {
     #[inline]
     fn window(&self, text: &str, at: usize, view: &[u8; VIEW], scratch: &mut Scratch) -> usize {
         let Scratch { batch, cache, .. } = scratch;
+        let cache = cache.short();
         let (window, _) = view.split_first_chunk().unwrap_or((&[b' '; BYTES], &[]));
         let mut ends = starts(self.scanner, window, text.len() - at);
         if ends == 0 {
@@ -352,7 +353,9 @@ impl ByteLevelPath {
 /// The key of the word `view[start..start + length]`, which begins in the window; that of no word where it is too long for one.
 #[inline]
 fn key(view: &[u8; VIEW], start: usize, length: usize) -> Key {
-    let eight = |at: usize| view.get(at..at + 8).and_then(|bytes| bytes.try_into().ok()).map_or(0, u64::from_le_bytes);
+    // Less than there are bytes in a window, which the compiler can't know.
+    let start = start % BYTES;
+    let eight = |at: usize| view[at..].first_chunk().map_or(0, |&bytes| u64::from_le_bytes(bytes));
     let key = Key::of([eight(start), eight(start + 8)], length);
     if length > SHORT { Key::NONE } else { key }
 }
