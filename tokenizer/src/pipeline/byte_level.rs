@@ -320,33 +320,32 @@ impl ByteLevelPath {
         if ENDS {
             ends.extend(batch.words().iter().map(|word| word.end));
         }
-        batch.look_up(cache, out, |place, cache, out| self.other_word(bpe, &bytes[place], cache, merging, out));
+        batch.look_up(cache, out, |key, place, cache, out| {
+            self.other_word(bpe, key, &bytes[place], cache, merging, out);
+        });
         counted.take(out);
     }
 
     /// A word that the batch has no ids of.
     #[inline(never)]
-    fn other_word(&self, bpe: &Bpe, word: &[u8], cache: &mut WordCache, merging: &mut BpeScratch, out: &mut Vec<u32>) {
-        if !cache.get(word, out) {
-            let before = out.len();
-            self.new_tokens(bpe, word, merging, out);
-            cache.keep(word, &out[before..]);
-        }
-    }
-
-    /// A word that no cache has.
-    fn new_tokens(&self, bpe: &Bpe, word: &[u8], merging: &mut BpeScratch, out: &mut Vec<u32>) {
-        let written = self.whole.written(bpe, word, &mut merging.written);
-        let known = written.and_then(|written| Some((written, self.whole.is_whole(written)?)));
-        if let Some((written, true)) = known {
-            out.push(written.id);
+    fn other_word(
+        &self,
+        bpe: &Bpe,
+        key: Key,
+        word: &[u8],
+        cache: &mut WordCache,
+        merging: &mut BpeScratch,
+        out: &mut Vec<u32>,
+    ) {
+        if cache.get_as(key, word, out) {
             return;
         }
         let before = out.len();
-        bpe.merge_bytes(word, &self.bytes, merging, out);
-        if let (Some(written), None) = (written, known) {
-            self.whole.learn(written, out[before..] == [written.id]);
+        match self.whole.find(bpe, word, &mut merging.written) {
+            Some(id) => out.push(id),
+            None => bpe.merge_bytes(word, &self.bytes, merging, out),
         }
+        cache.keep_as(key, word, &out[before..]);
     }
 }
 

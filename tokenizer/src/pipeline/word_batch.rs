@@ -89,13 +89,14 @@ impl WordBatch {
         at
     }
 
-    /// Appends the ids of all texts and forgets them. `other` does that for one whose ids the cache doesn't have beside it.
+    /// Appends the ids of all texts and forgets them. `other` does that for one whose ids the cache doesn't have beside it, by its key and where
+    /// it is.
     #[inline]
     pub(super) fn look_up(
         &mut self,
         cache: &mut WordCache,
         out: &mut Vec<u32>,
-        mut other: impl FnMut(Range<usize>, &mut WordCache, &mut Vec<u32>),
+        mut other: impl FnMut(Key, Range<usize>, &mut WordCache, &mut Vec<u32>),
     ) {
         let mut at = 0;
         loop {
@@ -103,7 +104,7 @@ impl WordBatch {
             let Some(word) = self.words().get(at) else {
                 break;
             };
-            other(word.start as usize..word.end as usize, cache, out);
+            other(word.key, word.start as usize..word.end as usize, cache, out);
             at += 1;
         }
         self.clear();

@@ -245,14 +245,17 @@ impl WordCache {
 
     /// Appends the ids of a text, which isn't empty. False where they are not known.
     pub(super) fn get(&mut self, text: &[u8], out: &mut Vec<u32>) -> bool {
-        match Key::of_text(text) {
-            Some(key) => self.get_short(key, out),
-            None => {
-                let ids = self.long(text, hash(text));
-                out.extend_from_slice(ids.unwrap_or_default());
-                ids.is_some()
-            }
+        self.get_as(Key::of_text(text).unwrap_or(Key::NONE), text, out)
+    }
+
+    /// As [`get`](Self::get), with the text's key: that of no text where it is too long for one.
+    pub(super) fn get_as(&mut self, key: Key, text: &[u8], out: &mut Vec<u32>) -> bool {
+        if key != Key::NONE {
+            return self.get_short(key, out);
         }
+        let ids = self.long(text, hash(text));
+        out.extend_from_slice(ids.unwrap_or_default());
+        ids.is_some()
     }
 
     /// As [`get`](Self::get) for a part of a chunk that isn't its first.
@@ -263,12 +266,15 @@ impl WordCache {
     fn get_short(&mut self, key: Key, out: &mut Vec<u32>) -> bool {
         let home = self.home(key);
         let table = &mut *self.short;
-        let found = [home, home ^ 1].into_iter().find_map(|at| {
-            let place = table[at].iter().position(|short| is(short, key))?;
-            Some((at, place))
-        });
-        let Some((at, place)) = found else {
-            return false;
+        let place_in = |pair: &Pair| pair.iter().position(|short| is(short, key));
+        let (at, place) = match place_in(&table[home]) {
+            Some(place) => (home, place),
+            // As long as there is room at home, nothing goes elsewhere.
+            None if table[home][1] == FREE => return false,
+            None => match place_in(&table[home ^ 1]) {
+                Some(place) => (home ^ 1, place),
+                None => return false,
+            },
         };
         let short = table[at][place];
         if at != home {
@@ -295,9 +301,14 @@ impl WordCache {
 
     /// Keeps the ids of a text that is not there, if neither is too long.
     pub(super) fn keep(&mut self, text: &[u8], ids: &[u32]) {
-        match Key::of_text(text) {
-            Some(key) => self.keep_short(key, ids),
-            None => self.keep_long(text, ids),
+        self.keep_as(Key::of_text(text).unwrap_or(Key::NONE), text, ids);
+    }
+
+    /// As [`keep`](Self::keep), with the text's key: that of no text where it is too long for one.
+    pub(super) fn keep_as(&mut self, key: Key, text: &[u8], ids: &[u32]) {
+        match key {
+            Key::NONE => self.keep_long(text, ids),
+            key => self.keep_short(key, ids),
         }
     }
 
