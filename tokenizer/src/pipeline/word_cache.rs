@@ -1,8 +1,8 @@
 //! Texts met before, with their ids: words, or what is between two spaces.
 //!
-//! Tables without chains. A short text has four places in two cache lines, of which the first line is where it mostly is; a longer text has one
-//! place. They grow with the number of texts, to 32 MiB for the short and 1 MiB for the longer ones, and no further: then a
-//! new text takes the place of another. Ids that don't fit there take up to 4 MiB.
+//! Tables without chains. A short text has four places in two cache lines, of which the first line is where it mostly is; a longer text has two
+//! places side by side. They grow with the number of texts, to 32 MiB for the short and 8 MiB for the longer ones, and no further: then a
+//! new text takes the place of another. Longer texts, and ids that don't fit beside a short one, take up to 32 MiB.
 
 use crate::large_table::LargeTable;
 
@@ -19,11 +19,11 @@ const ID_BITS: u32 = 21;
 const SHORT_BITS: std::ops::RangeInclusive<u32> = 8..=19;
 
 /// Longest text that is kept.
-const LONG: usize = 50;
-const LONG_BITS: std::ops::RangeInclusive<u32> = 5..=14;
+const LONG: usize = 255;
+const LONG_BITS: std::ops::RangeInclusive<u32> = 7..=19;
 
-/// Ids that are not beside their texts: at most so many, and so many of a text.
-const APART: usize = 1 << 20;
+/// Most numbers of longer texts and ids that are not beside their texts, and most ids of a text.
+const APART: usize = 1 << 23;
 const APART_OF_TEXT: usize = 255;
 
 /// A short text: its bytes, zeros, and its length.
@@ -150,18 +150,17 @@ impl ShortIds {
 /// Two short texts: a cache line.
 type Pair = [Short; 2];
 
-/// A longer text, and where its ids are: a cache line.
+/// A longer text: where it is, four bytes in a number and zeros after it, with its ids behind it.
 #[derive(Clone, Copy)]
-#[repr(align(64))]
 struct Long {
     hash: u64,
     start: u32,
-    count: u8,
+    /// 0 where there is no text.
     length: u8,
-    bytes: [u8; LONG],
+    count: u8,
 }
 
-const NO_TEXT: Long = Long { hash: 0, start: 0, count: 0, length: 0, bytes: [0; LONG] };
+const NO_TEXT: Long = Long { hash: 0, start: 0, length: 0, count: 0 };
 
 /// The pair of places where a short text mostly is.
 #[derive(Clone, Copy, Debug, Default)]
@@ -201,7 +200,7 @@ pub(super) struct WordCache {
     short_count: usize,
     long: Vec<Long>,
     long_count: usize,
-    /// The ids that are not beside their texts.
+    /// The ids that are not beside their texts, and longer texts.
     apart: Vec<u32>,
     /// Chunks that were cut.
     cut: u32,
@@ -293,10 +292,15 @@ impl WordCache {
     }
 
     fn long(&self, text: &[u8], hash: u64) -> Option<&[u32]> {
-        let long = &self.long[place(hash, self.long.len())];
-        let is_it = long.hash == hash && long.bytes.get(..usize::from(long.length)) == Some(text);
-        let start = long.start as usize;
-        if is_it { self.apart.get(start..start + usize::from(long.count)) } else { None }
+        let first = place(hash, self.long.len());
+        let of = |at: usize| {
+            let long = &self.long[at];
+            (long.hash == hash && usize::from(long.length) == text.len()).then_some(long)
+        };
+        let long = of(first).or_else(|| of(first ^ 1))?;
+        let (known, ids) = self.apart.get(long.start as usize..)?.split_at_checked(text.len().div_ceil(4))?;
+        let is_it = bytemuck::cast_slice(known).get(..text.len()) == Some(text);
+        ids.get(..usize::from(long.count)).filter(|_| is_it)
     }
 
     /// Keeps the ids of a text that is not there, if neither is too long.
@@ -338,7 +342,7 @@ impl WordCache {
             smaller.as_flattened().iter().filter(|&&short| short != FREE).for_each(|&short| self.put_short(short));
         }
         let short = beside(key, ids).unwrap_or_else(|| {
-            let start = self.keep_apart(ids);
+            let start = self.keep_apart(&[], ids);
             [key.0, key.1, start.into(), ids.len() as u64]
         });
         self.put_short(short);
@@ -355,15 +359,22 @@ impl WordCache {
         table[at][place] = short;
     }
 
-    /// Keeps ids that don't fit beside a text. Where there is no room for more, all texts are forgotten.
-    fn keep_apart(&mut self, ids: &[u32]) -> u32 {
-        if self.apart.len() + ids.len() > APART {
+    /// Keeps ids that don't fit beside a text, with a longer text before them. Where there is no room for more, all texts are forgotten.
+    fn keep_apart(&mut self, text: &[u8], ids: &[u32]) -> u32 {
+        if self.apart.len() + text.len() + ids.len() > APART {
             self.apart.clear();
             self.short.fill([FREE; 2]);
             self.long.fill(NO_TEXT);
             (self.short_count, self.long_count) = (0, 0);
         }
         let start = self.apart.len() as u32;
+        let (fours, rest) = text.as_chunks();
+        self.apart.extend(fours.iter().map(|&four| u32::from_ne_bytes(four)));
+        if !rest.is_empty() {
+            let mut four = [0; 4];
+            four[..rest.len()].copy_from_slice(rest);
+            self.apart.push(u32::from_ne_bytes(four));
+        }
         self.apart.extend_from_slice(ids);
         start
     }
@@ -381,17 +392,16 @@ impl WordCache {
                 }
             }
         }
-        let start = self.keep_apart(ids);
-        let mut long = Long { hash: hash(text), start, count: ids.len() as u8, length: text.len() as u8, ..NO_TEXT };
-        long.bytes[..text.len()].copy_from_slice(text);
+        let start = self.keep_apart(text, ids);
+        let long = Long { hash: hash(text), start, length: text.len() as u8, count: ids.len() as u8 };
         self.put_long(long);
     }
 
     fn put_long(&mut self, long: Long) {
-        let places = self.long.len();
-        let place = &mut self.long[place(long.hash, places)];
-        self.long_count += usize::from(place.length == 0);
-        *place = long;
+        let first = place(long.hash, self.long.len());
+        let free = [first, first ^ 1].into_iter().find(|&at| self.long[at].length == 0);
+        self.long_count += usize::from(free.is_some());
+        self.long[free.unwrap_or(first ^ 1)] = long;
     }
 }
 
@@ -446,6 +456,20 @@ mod tests {
         assert!(cache.short.len() <= 1 << SHORT_BITS.end());
         assert!(cache.long.len() <= 1 << LONG_BITS.end());
         assert!(cache.apart.len() <= APART);
+    }
+
+    #[test]
+    fn longer_texts_are_kept_up_to_a_length() {
+        let mut cache = WordCache::default();
+        for length in [SHORT, SHORT + 1, 17, 19, 20, LONG, LONG + 1] {
+            let text = vec![b'a'; length];
+            let mut ids = Vec::new();
+            cache.keep(&text, &[7; APART_OF_TEXT]);
+            assert_eq!(cache.get(&text, &mut ids), length <= LONG, "{length}");
+            assert_eq!(ids, vec![7; if length <= LONG { APART_OF_TEXT } else { 0 }], "{length}");
+        }
+        cache.keep(b"seventeen letters", &[1; APART_OF_TEXT + 1]);
+        assert!(!cache.get(b"seventeen letters", &mut Vec::new()));
     }
 
     #[test]
