@@ -73,6 +73,7 @@ impl WordBatch {
         let cache = cache.short();
         let (mut at, mut count) = (first, 0);
         while let Some(word) = self.words[..self.count.min(MOST)].get(at) {
+            // The table may have grown since; then it is looked for again.
             let ids = cache.at(word.home, word.key);
             let Some(room) = self.ids[count..].first_chunk_mut::<SHORT_IDS>().filter(|_| ids.len() > 0) else {
                 break;
