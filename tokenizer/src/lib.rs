@@ -39,6 +39,7 @@ mod encoding;
 mod error;
 mod formats;
 mod ids_batch;
+mod large_table;
 mod models;
 mod normalized;
 mod normalizers;

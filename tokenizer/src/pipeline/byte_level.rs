@@ -293,6 +293,7 @@ impl ByteLevelPath {
     #[inline]
     fn window(&self, text: &str, at: usize, view: &[u8; VIEW], scratch: &mut Scratch) -> usize {
         let Scratch { batch, cache, .. } = scratch;
+        let cache = cache.short();
         let (window, _) = view.split_first_chunk().unwrap_or((&[b' '; BYTES], &[]));
         let mut ends = starts(self.scanner, window, text.len() - at);
         if ends == 0 {
@@ -319,40 +320,41 @@ impl ByteLevelPath {
         if ENDS {
             ends.extend(batch.words().iter().map(|word| word.end));
         }
-        batch.look_up(cache, out, |place, cache, out| self.other_word(bpe, &bytes[place], cache, merging, out));
+        batch.look_up(cache, out, |key, place, cache, out| {
+            self.other_word(bpe, key, &bytes[place], cache, merging, out);
+        });
         counted.take(out);
     }
 
     /// A word that the batch has no ids of.
     #[inline(never)]
-    fn other_word(&self, bpe: &Bpe, word: &[u8], cache: &mut WordCache, merging: &mut BpeScratch, out: &mut Vec<u32>) {
-        if !cache.get(word, out) {
-            let before = out.len();
-            self.new_tokens(bpe, word, merging, out);
-            cache.keep(word, &out[before..]);
-        }
-    }
-
-    /// A word that no cache has.
-    fn new_tokens(&self, bpe: &Bpe, word: &[u8], merging: &mut BpeScratch, out: &mut Vec<u32>) {
-        let written = self.whole.written(bpe, word, &mut merging.written);
-        let known = written.and_then(|written| Some((written, self.whole.is_whole(written)?)));
-        if let Some((written, true)) = known {
-            out.push(written.id);
+    fn other_word(
+        &self,
+        bpe: &Bpe,
+        key: Key,
+        word: &[u8],
+        cache: &mut WordCache,
+        merging: &mut BpeScratch,
+        out: &mut Vec<u32>,
+    ) {
+        if cache.get_as(key, word, out) {
             return;
         }
         let before = out.len();
-        bpe.merge_bytes(word, &self.bytes, merging, out);
-        if let (Some(written), None) = (written, known) {
-            self.whole.learn(written, out[before..] == [written.id]);
+        match self.whole.find(bpe, word, &mut merging.written) {
+            Some(id) => out.push(id),
+            None => bpe.merge_bytes(word, &self.bytes, merging, out),
         }
+        cache.keep_as(key, word, &out[before..]);
     }
 }
 
 /// The key of the word `view[start..start + length]`, which begins in the window; that of no word where it is too long for one.
 #[inline]
 fn key(view: &[u8; VIEW], start: usize, length: usize) -> Key {
-    let eight = |at: usize| view.get(at..at + 8).and_then(|bytes| bytes.try_into().ok()).map_or(0, u64::from_le_bytes);
+    // Less than there are bytes in a window, which the compiler can't know.
+    let start = start % BYTES;
+    let eight = |at: usize| view[at..].first_chunk().map_or(0, |&bytes| u64::from_le_bytes(bytes));
     let key = Key::of([eight(start), eight(start + 8)], length);
     if length > SHORT { Key::NONE } else { key }
 }

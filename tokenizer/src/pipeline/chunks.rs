@@ -42,6 +42,7 @@ impl Delimiters {
     /// comes. Returns where that is: after the space, or, after a chunk that ends the text, one byte beyond its end.
     #[inline]
     pub(super) fn take(&self, bytes: &[u8], mut at: usize, cache: &WordCache, batch: &mut WordBatch) -> usize {
+        let cache = cache.short();
         while !batch.is_full() && at < bytes.len() {
             let sixteen = sixteen(bytes, at);
             let [low, high] = sixteen.map(|eight| self.ends(eight).trailing_zeros() / 8);

@@ -292,7 +292,6 @@ impl Stretch<'_> {
 
     /// Chunks with one space before each.
     fn batch(&mut self, batch: &mut WordBatch) -> Result<(), Detour> {
-        batch.find(&mut self.scratch.cache);
         let mut at = 0;
         loop {
             at = batch.take(at, &self.scratch.cache, self.out);

@@ -373,7 +373,6 @@ impl Stretch<'_> {
 
     /// Chunks with a space after each.
     fn batch(&mut self, batch: &mut WordBatch) -> Result<(), Detour> {
-        batch.find(&mut self.scratch.cache);
         let mut at = 0;
         loop {
             if self.spaces <= 1 {

@@ -1,9 +1,7 @@
-//! Which words of a byte-level model are one token.
+//! Words that are tokens as they are, where the model looks them up before it merges.
 //!
-//! A word that is written as a token is becomes that token where merging its bytes gives it, which for nearly all tokens is so. To find
-//! that out for a whole vocabulary takes longer than to read it, so it is found out for a token when its word first comes.
-
-use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
+//! Where it doesn't, merging is as fast: most words that come for the first time are no token, and to find that out takes a good part of the time
+//! that merging them takes.
 
 use crate::TokenizerError;
 use crate::byte_alphabet::CHARS;
@@ -11,40 +9,18 @@ use crate::compiled::{Reader, Writer};
 use crate::models::Bpe;
 use crate::models::vocabulary::PrefixHash;
 
-/// Nobody has looked yet.
-const UNKNOWN: u8 = 0;
-/// Its bytes merge to the token.
-const WHOLE: u8 = 1;
-/// They don't.
-const PARTS: u8 = 2;
-
-/// What is known of each token.
+/// What is needed to look words up.
 #[derive(Debug)]
 pub(super) struct WholeWords {
-    known: Vec<AtomicU8>,
-    /// Bytes of the longest token.
+    /// Bytes of the longest token; 0 where words aren't looked up.
     longest: usize,
-}
-
-/// A token that is written as a word is.
-#[derive(Clone, Copy)]
-pub(super) struct Written {
-    entry: u32,
-    pub(super) id: u32,
 }
 
 impl WholeWords {
     pub(super) fn new(bpe: &Bpe) -> Self {
         let vocabulary = bpe.vocabulary();
         let longest = vocabulary.entries().map(|entry| vocabulary.bytes_of(entry).len()).max();
-        Self::with_longest(bpe, longest.unwrap_or(0))
-    }
-
-    /// Nothing known yet, and the bytes of the longest token.
-    fn with_longest(bpe: &Bpe, longest: usize) -> Self {
-        // Where the model looks words up first, there is nothing to find out.
-        let known = if bpe.ignores_merges() { WHOLE } else { UNKNOWN };
-        WholeWords { known: bpe.vocabulary().entries().map(|_| AtomicU8::new(known)).collect(), longest }
+        WholeWords { longest: longest.filter(|_| bpe.ignores_merges()).unwrap_or(0) }
     }
 
     pub(super) fn write(&self, writer: &mut Writer) {
@@ -52,12 +28,13 @@ impl WholeWords {
     }
 
     pub(super) fn read(bpe: &Bpe, reader: &Reader) -> Result<Self, TokenizerError> {
-        Ok(Self::with_longest(bpe, reader.size("longest")?))
+        let longest = reader.size("longest")?;
+        Ok(WholeWords { longest: if bpe.ignores_merges() { longest } else { 0 } })
     }
 
-    /// The token that is written as this word is. `text` is working memory.
+    /// The token that this word is. `text` is working memory.
     #[inline]
-    pub(super) fn written(&self, bpe: &Bpe, word: &[u8], text: &mut Vec<u8>) -> Option<Written> {
+    pub(super) fn find(&self, bpe: &Bpe, word: &[u8], text: &mut Vec<u8>) -> Option<u32> {
         if word.len() > self.longest {
             return None;
         }
@@ -70,23 +47,7 @@ impl WholeWords {
                 text.push(byte);
             }
         }
-        let entry = bpe.vocabulary().find(hash, text)?;
-        Some(Written { entry, id: bpe.vocabulary().id_of(entry) })
-    }
-
-    /// Whether the word is the token, where that is known.
-    #[inline]
-    pub(super) fn is_whole(&self, written: Written) -> Option<bool> {
-        match self.known.get(written.entry as usize)?.load(Relaxed) {
-            UNKNOWN => None,
-            known => Some(known == WHOLE),
-        }
-    }
-
-    /// Remembers what the word merged to.
-    pub(super) fn learn(&self, written: Written, is_whole: bool) {
-        if let Some(known) = self.known.get(written.entry as usize) {
-            known.store(if is_whole { WHOLE } else { PARTS }, Relaxed);
-        }
+        let vocabulary = bpe.vocabulary();
+        vocabulary.find(hash, text).map(|entry| vocabulary.id_of(entry))
     }
 }

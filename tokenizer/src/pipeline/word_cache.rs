@@ -1,29 +1,29 @@
 //! Texts met before, with their ids: words, or what is between two spaces.
 //!
-//! Tables without chains. A short text is looked for in one of 4096 places that the processor keeps near by, where the most frequent
-//! ones soon are, then in two of up to half a million; a longer text has one place. They grow with the number of texts, to
-//! 16 MiB for the short and 1 MiB for the longer ones, and no further: then a new text takes the place of another. Ids that don't
-//! fit there take up to 4 MiB.
+//! Tables without chains. A short text has four places in two cache lines, of which the first line is where it mostly is; a longer text has two
+//! places side by side. They grow with the number of texts, to 32 MiB for the short and 8 MiB for the longer ones, and no further: then a
+//! new text takes the place of another. Longer texts, and ids that don't fit beside a short one, take up to 32 MiB.
+
+use crate::large_table::LargeTable;
 
 /// Longest text of the table of short texts; the byte after its last holds its length.
 pub(super) const SHORT: usize = 15;
 /// Most ids of a text that are beside it.
 pub(super) const SHORT_IDS: usize = 6;
-/// Bits of an id beside its text; three share 64.
+/// So many are there as they are.
+pub(super) const FEW_IDS: usize = 4;
+/// Bits of an id where there are more; three share 64.
 const ID_BITS: u32 = 21;
 
-/// Places near by.
-const NEAR: usize = 1 << NEAR_BITS;
-const NEAR_BITS: u32 = 12;
-/// Pairs of places farther away, at first and at most.
-const FAR_BITS: std::ops::RangeInclusive<u32> = 8..=18;
+/// Pairs of places for short texts, at first and at most.
+const SHORT_BITS: std::ops::RangeInclusive<u32> = 8..=19;
 
 /// Longest text that is kept.
-const LONG: usize = 50;
-const LONG_BITS: std::ops::RangeInclusive<u32> = 5..=14;
+const LONG: usize = 255;
+const LONG_BITS: std::ops::RangeInclusive<u32> = 7..=19;
 
-/// Ids that are not beside their texts: at most so many, and so many of a text.
-const APART: usize = 1 << 20;
+/// Most numbers of longer texts and ids that are not beside their texts, and most ids of a text.
+const APART: usize = 1 << 23;
 const APART_OF_TEXT: usize = 255;
 
 /// A short text: its bytes, zeros, and its length.
@@ -82,41 +82,33 @@ impl Key {
     }
 }
 
-/// A short text with its ids.
-#[derive(Clone, Copy, Default)]
-struct Short {
-    /// The second has the number of ids, too: 0 where they are apart.
-    key: [u64; 2],
-    /// The ids; of those that are apart, where they begin and how many they are.
-    ids: [u64; 2],
+/// A short text with its ids, as numbers: half a cache line.
+///
+/// First its key, whose second half has the number of ids, too: 0 where they are apart. Then the ids; of those that are apart, where they begin and
+/// how many they are.
+type Short = [u64; 4];
+
+/// No text.
+const FREE: Short = [0; 4];
+
+/// `None` where there is no room for the ids.
+fn beside(key: Key, ids: &[u32]) -> Option<Short> {
+    let (bits, each) = match ids.len() {
+        1..=FEW_IDS => (u32::BITS, FEW_IDS / 2),
+        ..=SHORT_IDS if ids.iter().all(|id| id >> ID_BITS == 0) => (ID_BITS, SHORT_IDS / 2),
+        _ => return None,
+    };
+    let mut packed = [0; 2];
+    for (place, &id) in ids.iter().enumerate() {
+        packed[place / each] |= u64::from(id) << (bits * (place % each) as u32);
+    }
+    Some([key.0, key.1 | (ids.len() as u64) << COUNT_SHIFT, packed[0], packed[1]])
 }
 
-impl Short {
-    /// `None` where there is no room for the ids.
-    fn new(key: Key, ids: &[u32]) -> Option<Self> {
-        if !(1..=SHORT_IDS).contains(&ids.len()) || ids.iter().any(|id| id >> ID_BITS != 0) {
-            return None;
-        }
-        let mut packed = [0; 2];
-        for (place, &id) in ids.iter().enumerate() {
-            packed[place / 3] |= u64::from(id) << (ID_BITS * (place as u32 % 3));
-        }
-        Some(Short { key: [key.0, key.1 | (ids.len() as u64) << COUNT_SHIFT], ids: packed })
-    }
-
-    fn key(&self) -> Key {
-        Key(self.key[0], self.key[1] & Key::NONE.1)
-    }
-
-    fn is_free(&self) -> bool {
-        self.key == [0, 0]
-    }
-
-    /// Comparing the halves one after the other would branch.
-    #[inline]
-    fn is(&self, key: Key) -> bool {
-        (self.key[0] ^ key.0) | (self.key[1] ^ key.1) << (u64::BITS - COUNT_SHIFT) == 0
-    }
+/// Comparing the halves one after the other would branch.
+#[inline]
+fn is(short: &Short, key: Key) -> bool {
+    (short[0] ^ key.0) | (short[1] ^ key.1) << (u64::BITS - COUNT_SHIFT) == 0
 }
 
 /// The ids of a short text.
@@ -133,46 +125,82 @@ impl ShortIds {
         self.count as usize
     }
 
-    /// The ids, and something after them.
+    /// The ids, and something after them, if they are few.
     #[inline]
-    pub(super) fn padded(self) -> [u32; SHORT_IDS] {
-        let id =
-            |place: usize| (self.packed[place / 3] >> (ID_BITS * (place as u32 % 3))) as u32 & ((1 << ID_BITS) - 1);
+    pub(super) fn few(self) -> [u32; FEW_IDS] {
+        let [low, high] = self.packed;
+        [low as u32, (low >> 32) as u32, high as u32, (high >> 32) as u32]
+    }
+
+    /// The ids, and something after them, if they are more.
+    #[inline]
+    pub(super) fn more(self) -> [u32; SHORT_IDS] {
+        let id = |place| (self.packed[place / 3] >> (ID_BITS * (place as u32 % 3))) as u32 & ((1 << ID_BITS) - 1);
         std::array::from_fn(id)
+    }
+
+    fn append(self, out: &mut Vec<u32>) {
+        match self.len() {
+            count @ ..=FEW_IDS => out.extend_from_slice(&self.few()[..count]),
+            count => out.extend_from_slice(&self.more()[..count]),
+        }
     }
 }
 
 /// Two short texts: a cache line.
-#[derive(Clone, Copy, Default)]
-#[repr(align(64))]
-struct Pair([Short; 2]);
+type Pair = [Short; 2];
 
-/// A longer text, and where its ids are: a cache line.
+/// A longer text: where it is, four bytes in a number and zeros after it, with its ids behind it.
 #[derive(Clone, Copy)]
-#[repr(align(64))]
 struct Long {
     hash: u64,
     start: u32,
-    count: u8,
+    /// 0 where there is no text.
     length: u8,
-    bytes: [u8; LONG],
+    count: u8,
 }
 
-const NO_TEXT: Long = Long { hash: 0, start: 0, count: 0, length: 0, bytes: [0; LONG] };
+const NO_TEXT: Long = Long { hash: 0, start: 0, length: 0, count: 0 };
 
-/// Where a short text may be.
+/// The pair of places where a short text mostly is.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Place(u32);
+pub(super) struct Home(u32);
+
+/// Short texts, to look many up.
+#[derive(Clone, Copy)]
+pub(super) struct ShortTexts<'a>(&'a [Pair]);
+
+impl ShortTexts<'_> {
+    /// Where a short text is, if it is anywhere, which the processor may fetch meanwhile.
+    #[inline]
+    pub(super) fn home(self, key: Key) -> Home {
+        let home = place(key.hash(), self.0.len());
+        #[cfg(target_arch = "x86_64")]
+        if let Some(pair) = self.0.get(home) {
+            safe_arch::prefetch_t0(pair);
+        }
+        Home(home as u32)
+    }
+
+    /// The ids of a short text, if they are at home.
+    #[inline]
+    pub(super) fn at(self, Home(home): Home, key: Key) -> ShortIds {
+        let pair = &self.0[home as usize];
+        // Which of them it is can't be foreseen, so that no branch depends on it.
+        let short = &pair[usize::from(is(&pair[1], key))];
+        let count = short[1] >> COUNT_SHIFT;
+        ShortIds { packed: [short[2], short[3]], count: count & 0u64.wrapping_sub(u64::from(is(short, key))) }
+    }
+}
 
 /// The texts that one run after another has met.
 pub(super) struct WordCache {
-    /// The places near by, then the others.
-    short: Vec<Pair>,
-    /// How many of the others are taken.
-    far_count: usize,
+    short: LargeTable<Pair>,
+    /// How many places for short texts are taken.
+    short_count: usize,
     long: Vec<Long>,
     long_count: usize,
-    /// The ids that are not beside their texts.
+    /// The ids that are not beside their texts, and longer texts.
     apart: Vec<u32>,
     /// Chunks that were cut.
     cut: u32,
@@ -185,8 +213,8 @@ const CUT_KEPT: u32 = 4;
 impl Default for WordCache {
     fn default() -> Self {
         WordCache {
-            short: vec![Pair::default(); NEAR / 2 + (1 << FAR_BITS.start())],
-            far_count: 0,
+            short: LargeTable::new(1 << SHORT_BITS.start()),
+            short_count: 0,
             long: vec![NO_TEXT; 1 << LONG_BITS.start()],
             long_count: 0,
             apart: Vec::new(),
@@ -202,88 +230,89 @@ fn place(hash: u64, places: usize) -> usize {
 }
 
 impl WordCache {
+    /// The pair of places where a short text mostly is.
     #[inline]
-    fn short(&self, Place(place): Place) -> &Short {
-        let Pair(pair) = &self.short[place as usize / 2];
-        &pair[place as usize % 2]
+    fn home(&self, key: Key) -> usize {
+        place(key.hash(), self.short.len())
     }
 
-    /// The place near by of a short text, and whether it is there.
+    /// Where to look for short texts.
     #[inline]
-    pub(super) fn near(&self, key: Key) -> (Place, bool) {
-        let place = Place(place(key.hash(), NEAR) as u32);
-        (place, self.short(place).is(key))
-    }
-
-    /// The place of a short text that isn't near by, whoever is there. No branch depends on what is in memory, so that many texts wait for
-    /// it together.
-    #[inline]
-    pub(super) fn far(&self, key: Key) -> Place {
-        let pair = NEAR / 2 + place(key.hash(), self.short.len() - NEAR / 2);
-        let Pair([_, second]) = &self.short[pair];
-        Place((2 * pair + usize::from(second.is(key))) as u32)
-    }
-
-    /// The ids of a short text, if they are in this place.
-    #[inline]
-    pub(super) fn at(&self, place: Place, key: Key) -> ShortIds {
-        let short = self.short(place);
-        let count = short.key[1] >> COUNT_SHIFT;
-        ShortIds { packed: short.ids, count: count & 0u64.wrapping_sub(u64::from(short.is(key))) }
-    }
-
-    /// Puts a short text near by, if it is known.
-    pub(super) fn bring_near(&mut self, key: Key) {
-        let (Place(near), far) = (self.near(key).0, *self.short(self.far(key)));
-        if far.is(key) {
-            self.short[near as usize / 2].0[near as usize % 2] = far;
-        }
+    pub(super) fn short(&self) -> ShortTexts<'_> {
+        ShortTexts(&self.short)
     }
 
     /// Appends the ids of a text, which isn't empty. False where they are not known.
-    pub(super) fn get(&self, text: &[u8], out: &mut Vec<u32>) -> bool {
-        match Key::of_text(text) {
-            Some(key) => self.get_short(key, out),
-            None => {
-                let ids = self.long(text, hash(text));
-                out.extend_from_slice(ids.unwrap_or_default());
-                ids.is_some()
-            }
+    pub(super) fn get(&mut self, text: &[u8], out: &mut Vec<u32>) -> bool {
+        self.get_as(Key::of_text(text).unwrap_or(Key::NONE), text, out)
+    }
+
+    /// As [`get`](Self::get), with the text's key: that of no text where it is too long for one.
+    pub(super) fn get_as(&mut self, key: Key, text: &[u8], out: &mut Vec<u32>) -> bool {
+        if key != Key::NONE {
+            return self.get_short(key, out);
         }
+        let ids = self.long(text, hash(text));
+        out.extend_from_slice(ids.unwrap_or_default());
+        ids.is_some()
     }
 
     /// As [`get`](Self::get) for a part of a chunk that isn't its first.
-    pub(super) fn get_part(&self, text: &[u8], out: &mut Vec<u32>) -> bool {
+    pub(super) fn get_part(&mut self, text: &[u8], out: &mut Vec<u32>) -> bool {
         Key::of_part(text).is_some_and(|key| self.get_short(key, out))
     }
 
-    fn get_short(&self, key: Key, out: &mut Vec<u32>) -> bool {
-        let (near, is_near) = self.near(key);
-        let place = if is_near { near } else { self.far(key) };
-        let ids = self.at(place, key);
+    fn get_short(&mut self, key: Key, out: &mut Vec<u32>) -> bool {
+        let home = self.home(key);
+        let table = &mut *self.short;
+        let place_in = |pair: &Pair| pair.iter().position(|short| is(short, key));
+        let (at, place) = match place_in(&table[home]) {
+            Some(place) => (home, place),
+            // As long as there is room at home, nothing goes elsewhere.
+            None if table[home][1] == FREE => return false,
+            None => match place_in(&table[home ^ 1]) {
+                Some(place) => (home ^ 1, place),
+                None => return false,
+            },
+        };
+        let short = table[at][place];
+        if at != home {
+            // Nearer from now on.
+            table[at][place] = std::mem::replace(&mut table[home][1], short);
+        }
+        let ids = ShortIds { packed: [short[2], short[3]], count: short[1] >> COUNT_SHIFT };
         if ids.len() > 0 {
-            out.extend_from_slice(&ids.padded()[..ids.len()]);
+            ids.append(out);
             return true;
         }
-        let short = self.short(place);
-        let [start, count] = short.ids.map(|number| number as usize);
-        let ids = if short.is(key) { self.apart.get(start..start + count) } else { None };
+        let (start, count) = (short[2] as usize, short[3] as usize);
+        let ids = self.apart.get(start..start + count);
         out.extend_from_slice(ids.unwrap_or_default());
         ids.is_some()
     }
 
     fn long(&self, text: &[u8], hash: u64) -> Option<&[u32]> {
-        let long = &self.long[place(hash, self.long.len())];
-        let is_it = long.hash == hash && long.bytes.get(..usize::from(long.length)) == Some(text);
-        let start = long.start as usize;
-        if is_it { self.apart.get(start..start + usize::from(long.count)) } else { None }
+        let first = place(hash, self.long.len());
+        let of = |at: usize| {
+            let long = &self.long[at];
+            (long.hash == hash && usize::from(long.length) == text.len()).then_some(long)
+        };
+        let long = of(first).or_else(|| of(first ^ 1))?;
+        let (known, ids) = self.apart.get(long.start as usize..)?.split_at_checked(text.len().div_ceil(4))?;
+        let is_it = bytemuck::cast_slice(known).get(..text.len()) == Some(text);
+        ids.get(..usize::from(long.count)).filter(|_| is_it)
     }
 
     /// Keeps the ids of a text that is not there, if neither is too long.
     pub(super) fn keep(&mut self, text: &[u8], ids: &[u32]) {
-        match Key::of_text(text) {
-            Some(key) => self.keep_short(key, ids),
-            None => self.keep_long(text, ids),
+        self.keep_as(Key::of_text(text).unwrap_or(Key::NONE), text, ids);
+    }
+
+    /// As [`keep`](Self::keep), with the text's key: that of no text where it is too long for one.
+    pub(super) fn keep_as(&mut self, key: Key, text: &[u8], ids: &[u32]) {
+        match key {
+            Key::NONE => self.keep_long(text, ids),
+            key => self.keep_short(key, ids),
         }
     }
 
@@ -306,45 +335,46 @@ impl WordCache {
         if ids.is_empty() || ids.len() > APART_OF_TEXT {
             return;
         }
-        let far = self.short.len() - NEAR / 2;
-        if self.far_count > far && far < 1 << FAR_BITS.end() {
-            let mut larger = vec![Pair::default(); NEAR / 2 + 2 * far];
-            larger[..NEAR / 2].copy_from_slice(&self.short[..NEAR / 2]);
-            self.far_count = 0;
-            for Pair(pair) in std::mem::replace(&mut self.short, larger).split_off(NEAR / 2) {
-                pair.into_iter().filter(|short| !short.is_free()).for_each(|short| self.put_far(short));
-            }
+        let pairs = self.short.len();
+        if 4 * self.short_count > 3 * pairs && pairs < 1 << SHORT_BITS.end() {
+            self.short_count = 0;
+            let smaller = std::mem::replace(&mut self.short, LargeTable::new(2 * pairs));
+            smaller.as_flattened().iter().filter(|&&short| short != FREE).for_each(|&short| self.put_short(short));
         }
-        let short = Short::new(key, ids).unwrap_or_else(|| {
-            let start = self.keep_apart(ids);
-            Short { key: [key.0, key.1], ids: [start.into(), ids.len() as u64] }
+        let short = beside(key, ids).unwrap_or_else(|| {
+            let start = self.keep_apart(&[], ids);
+            [key.0, key.1, start.into(), ids.len() as u64]
         });
-        let near = self.near(key).0.0 as usize;
-        let near = &mut self.short[near / 2].0[near % 2];
-        if near.is_free() {
-            *near = short;
-        }
-        self.put_far(short);
+        self.put_short(short);
     }
 
-    fn put_far(&mut self, short: Short) {
-        let pair = NEAR / 2 + place(short.key().hash(), self.short.len() - NEAR / 2);
-        let Pair([first, second]) = &mut self.short[pair];
-        // Texts that came early come often: only the second place changes hands.
-        let place = if first.is_free() { first } else { second };
-        self.far_count += usize::from(place.is_free());
-        *place = short;
+    fn put_short(&mut self, short: Short) {
+        let home = self.home(Key(short[0], short[1] & Key::NONE.1));
+        let table = &mut *self.short;
+        let places = [(home, 0), (home, 1), (home ^ 1, 0), (home ^ 1, 1)];
+        let free = places.into_iter().find(|&(at, place)| table[at][place] == FREE);
+        self.short_count += usize::from(free.is_some());
+        // Texts that came early come often: they stay.
+        let (at, place) = free.unwrap_or((home, 1));
+        table[at][place] = short;
     }
 
-    /// Keeps ids that don't fit beside a text. Where there is no room for more, all texts are forgotten.
-    fn keep_apart(&mut self, ids: &[u32]) -> u32 {
-        if self.apart.len() + ids.len() > APART {
+    /// Keeps ids that don't fit beside a text, with a longer text before them. Where there is no room for more, all texts are forgotten.
+    fn keep_apart(&mut self, text: &[u8], ids: &[u32]) -> u32 {
+        if self.apart.len() + text.len() + ids.len() > APART {
             self.apart.clear();
-            self.short.fill(Pair::default());
+            self.short.fill([FREE; 2]);
             self.long.fill(NO_TEXT);
-            (self.far_count, self.long_count) = (0, 0);
+            (self.short_count, self.long_count) = (0, 0);
         }
         let start = self.apart.len() as u32;
+        let (fours, rest) = text.as_chunks();
+        self.apart.extend(fours.iter().map(|&four| u32::from_ne_bytes(four)));
+        if !rest.is_empty() {
+            let mut four = [0; 4];
+            four[..rest.len()].copy_from_slice(rest);
+            self.apart.push(u32::from_ne_bytes(four));
+        }
         self.apart.extend_from_slice(ids);
         start
     }
@@ -362,17 +392,16 @@ impl WordCache {
                 }
             }
         }
-        let start = self.keep_apart(ids);
-        let mut long = Long { hash: hash(text), start, count: ids.len() as u8, length: text.len() as u8, ..NO_TEXT };
-        long.bytes[..text.len()].copy_from_slice(text);
+        let start = self.keep_apart(text, ids);
+        let long = Long { hash: hash(text), start, length: text.len() as u8, count: ids.len() as u8 };
         self.put_long(long);
     }
 
     fn put_long(&mut self, long: Long) {
-        let places = self.long.len();
-        let place = &mut self.long[place(long.hash, places)];
-        self.long_count += usize::from(place.length == 0);
-        *place = long;
+        let first = place(long.hash, self.long.len());
+        let free = [first, first ^ 1].into_iter().find(|&at| self.long[at].length == 0);
+        self.long_count += usize::from(free.is_some());
+        self.long[free.unwrap_or(first ^ 1)] = long;
     }
 }
 
@@ -395,41 +424,52 @@ mod tests {
         let mut cache = WordCache::default();
         let texts: Vec<String> = (0..1_000_000).map(|n: u32| format!("{n}.").repeat(1 + n as usize % 9)).collect();
         let ids_of = |n: usize| vec![if n.is_multiple_of(100) { u32::MAX } else { n as u32 }; 1 + n % 9];
-        let get = |cache: &WordCache, text: &str| {
+        let get = |cache: &mut WordCache, text: &str| {
             let mut ids = Vec::new();
             cache.get(text.as_bytes(), &mut ids).then_some(ids)
         };
-        let get_part = |cache: &WordCache, text: &str| {
+        let get_part = |cache: &mut WordCache, text: &str| {
             let mut ids = Vec::new();
             cache.get_part(text.as_bytes(), &mut ids).then_some(ids)
         };
         for (n, text) in texts.iter().enumerate() {
-            assert_eq!((get(&cache, text), get_part(&cache, text)), (None, None), "{text}");
+            assert_eq!((get(&mut cache, text), get_part(&mut cache, text)), (None, None), "{text}");
             cache.keep(text.as_bytes(), &ids_of(n));
-            assert_eq!(get(&cache, text), (text.len() <= LONG).then(|| ids_of(n)), "{text}");
-            assert_eq!(get_part(&cache, text), None, "{text}");
+            assert_eq!(get(&mut cache, text), (text.len() <= LONG).then(|| ids_of(n)), "{text}");
+            assert_eq!(get_part(&mut cache, text), None, "{text}");
             if n.is_multiple_of(4) {
                 cache.keep_part(text.as_bytes(), &ids_of(n + 1));
-                assert_eq!(get_part(&cache, text), (text.len() <= SHORT).then(|| ids_of(n + 1)), "{text}");
+                assert_eq!(get_part(&mut cache, text), (text.len() <= SHORT).then(|| ids_of(n + 1)), "{text}");
             }
             if let Some(key) = Key::of_text(text.as_bytes()) {
-                cache.bring_near(key);
-                let (near, is_near) = cache.near(key);
-                assert!(is_near || get(&cache, text).is_none(), "{text}");
-                let found = cache.at(near, key).len();
+                let found = cache.short().at(cache.short().home(key), key).len();
                 assert!(found == 0 || found == ids_of(n).len(), "{text}");
             }
         }
         let mut found = 0;
         for (n, text) in texts.iter().enumerate() {
-            let ids = get(&cache, text);
+            let ids = get(&mut cache, text);
             found += usize::from(ids.is_some());
             assert!(ids.is_none_or(|ids| ids == ids_of(n)), "{text}");
         }
         assert!(found > 20_000, "{found}");
-        assert!(cache.short.len() <= NEAR / 2 + (1 << FAR_BITS.end()));
+        assert!(cache.short.len() <= 1 << SHORT_BITS.end());
         assert!(cache.long.len() <= 1 << LONG_BITS.end());
         assert!(cache.apart.len() <= APART);
+    }
+
+    #[test]
+    fn longer_texts_are_kept_up_to_a_length() {
+        let mut cache = WordCache::default();
+        for length in [SHORT, SHORT + 1, 17, 19, 20, LONG, LONG + 1] {
+            let text = vec![b'a'; length];
+            let mut ids = Vec::new();
+            cache.keep(&text, &[7; APART_OF_TEXT]);
+            assert_eq!(cache.get(&text, &mut ids), length <= LONG, "{length}");
+            assert_eq!(ids, vec![7; if length <= LONG { APART_OF_TEXT } else { 0 }], "{length}");
+        }
+        cache.keep(b"seventeen letters", &[1; APART_OF_TEXT + 1]);
+        assert!(!cache.get(b"seventeen letters", &mut Vec::new()));
     }
 
     #[test]
@@ -438,8 +478,7 @@ mod tests {
         for text in ["\0", "\0\0\0\0\0\0\0\0", "\0\0\0\0\0\0\0\0\u{ff}\u{ff}", "fifteen letters", "a"] {
             cache.keep(text.as_bytes(), &[1]);
             cache.keep_part(text.as_bytes(), &[2]);
-            assert_eq!(cache.at(cache.near(Key::NONE).0, Key::NONE).len(), 0);
-            assert_eq!(cache.at(cache.far(Key::NONE), Key::NONE).len(), 0);
+            assert_eq!(cache.short().at(cache.short().home(Key::NONE), Key::NONE).len(), 0);
         }
     }
 }

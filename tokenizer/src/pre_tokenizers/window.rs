@@ -4,6 +4,8 @@
 //! within the window decide are given; whoever asks goes on from the last of them, and to the [`Scanner`] where there are
 //! none.
 
+use wide::u8x16;
+
 use super::scanner::Scanner;
 use crate::unicode::RegexClass;
 
@@ -105,15 +107,10 @@ fn positions(bytes: &[u8; BYTES], is_in: impl Fn(u8) -> bool) -> u64 {
     // Without branches, so that compilers make vector instructions of it.
     let mut flags = [0; BYTES];
     for (flag, &byte) in flags.iter_mut().zip(bytes) {
-        *flag = u8::from(is_in(byte));
+        *flag = if is_in(byte) { u8::MAX } else { 0 };
     }
-    let mut set = 0;
-    for (place, eight) in flags.chunks_exact(8).enumerate() {
-        // The lowest bits of eight bytes, gathered in the highest byte of a product.
-        let eight = eight.try_into().map_or(0, u64::from_le_bytes);
-        set |= (eight.wrapping_mul(0x0102_0408_1020_4080) >> 56) << (8 * place);
-    }
-    set
+    let (sixteens, _) = flags.as_chunks();
+    sixteens.iter().rev().fold(0, |set, &sixteen| set << 16 | u64::from(u8x16::new(sixteen).to_bitmask()))
 }
 
 /// The character beyond ASCII at `at` and how many bytes it has, if all of them are there.

@@ -12,6 +12,9 @@ use super::merge_table::{MergeTable, NEVER};
 /// Words of at most so many symbols are merged without a heap.
 const SHORT: usize = 32;
 
+/// With more merges, a rank and a place are too large for a number.
+const MOST_SHORT: usize = i32::MAX as usize / SHORT;
+
 /// No neighbour.
 const NOWHERE: u32 = u32::MAX;
 
@@ -62,7 +65,7 @@ struct ShortWord {
     /// The tokens; where one is no more, the links leave it out.
     ids: [u32; SHORT],
     /// The rank of the merge of each with the next, above its place, so that the least of them is the next to do.
-    keys: [u64; SHORT],
+    keys: [i32; SHORT],
     next: [u8; SHORT],
     previous: [u8; SHORT],
     count: usize,
@@ -70,10 +73,12 @@ struct ShortWord {
 
 impl ShortWord {
     const LAST: usize = SHORT - 1;
+    /// Where there is nothing to merge.
+    const NOTHING: i32 = i32::MAX;
 
     #[inline]
-    fn key(rank: u32, place: usize) -> u64 {
-        u64::from(rank) << 32 | place as u64
+    fn key(rank: u32, place: usize) -> i32 {
+        if rank == NEVER { Self::NOTHING } else { (rank as usize * SHORT + place) as i32 }
     }
 
     /// `count` tokens, of which `token` gives the id and the rank of the merge with the next.
@@ -81,7 +86,7 @@ impl ShortWord {
     fn new(count: usize, token: impl Fn(usize) -> (u32, u32)) -> Self {
         let mut word = ShortWord {
             ids: [0; SHORT],
-            keys: [u64::MAX; SHORT],
+            keys: [Self::NOTHING; SHORT],
             next: const { links(1) },
             previous: const { links(-1) },
             count: count.min(SHORT),
@@ -99,25 +104,24 @@ impl ShortWord {
         let used = self.count.next_multiple_of(4).min(SHORT);
         loop {
             // Four minima at a time don't wait for each other.
-            let mut least = [u64::MAX; 4];
+            let mut least = [Self::NOTHING; 4];
             for four in self.keys[..used].chunks_exact(4) {
                 for (least, &key) in least.iter_mut().zip(four) {
                     *least = key.min(*least);
                 }
             }
             let first = least[0].min(least[1]).min(least[2].min(least[3]));
-            let rank = (first >> 32) as u32;
-            if rank == NEVER {
+            if first == Self::NOTHING {
                 break;
             }
-            let at = first as usize & Self::LAST;
+            let (rank, at) = (first as u32 / SHORT as u32, first as usize & Self::LAST);
             let gone = usize::from(self.next[at]) & Self::LAST;
             let after = usize::from(self.next[gone]);
             let id = merges.id(rank);
             self.ids[at] = id;
-            self.keys[gone] = u64::MAX;
+            self.keys[gone] = Self::NOTHING;
             self.next[at] = after as u8;
-            self.keys[at] = u64::MAX;
+            self.keys[at] = Self::NOTHING;
             if after < self.count {
                 let after = after & Self::LAST;
                 self.previous[after] = at as u8;
@@ -160,7 +164,7 @@ impl MergeTable {
         let symbols = &mut scratch.symbols;
         match symbols.len() {
             0 | 1 => {}
-            2..=SHORT => {
+            2..=SHORT if self.len() < MOST_SHORT => {
                 let mut word = ShortWord::new(symbols.len(), |place| {
                     let (id, next) = (symbols[place].id, symbols.get(place + 1));
                     (id, next.map_or(NEVER, |next| self.rank(id, next.id)))
@@ -181,7 +185,7 @@ impl MergeTable {
     /// Appends the ids that merging gives for a word of bytes, whose merges `of_bytes` knows.
     #[inline]
     pub(crate) fn merge_bytes(&self, word: &[u8], of_bytes: &ByteMerges, scratch: &mut Scratch, ids: &mut Vec<u32>) {
-        if word.len() <= SHORT {
+        if word.len() <= SHORT && self.len() < MOST_SHORT {
             let mut short = ShortWord::new(word.len(), |place| {
                 let (byte, next) = (word[place], word.get(place + 1));
                 (of_bytes.id(byte), next.map_or(NEVER, |&next| of_bytes.rank(byte, next)))
