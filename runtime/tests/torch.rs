@@ -1,4 +1,4 @@
-//! Weights as PyTorch saves them and in several files: read as they were meant, or refused with a reason.
+//! Weights as PyTorch, its C++ library and NumPy save them, and in several files: read as they were meant, or refused with a reason.
 
 use std::path::{Path, PathBuf};
 
@@ -25,7 +25,7 @@ fn assert_equal(found: &Weights, expected: &Weights, name: &str) {
 #[test]
 fn every_format_reads_as_the_same_tensors() {
     let expected = open(goldens().join("expected.safetensors"));
-    for format in ["zip", "legacy", "parameters"] {
+    for format in ["zip", "legacy", "parameters", "ot", "npz"] {
         assert_equal(&open(goldens().join(format)), &expected, format);
     }
     assert_equal(&open(goldens().join("half")), &open(goldens().join("half/expected.safetensors")), "half");
@@ -39,12 +39,21 @@ fn every_format_reads_as_the_same_tensors() {
     }
 }
 
+/// The formats of one file, and what it is called in a model folder.
+const FILES: [(&str, &str); 4] =
+    [("zip", "pytorch_model.bin"), ("legacy", "pytorch_model.bin"), ("ot", "rust_model.ot"), ("npz", "model.npz")];
+
 fn bytes(format: &str) -> Vec<u8> {
-    std::fs::read(goldens().join(format).join("pytorch_model.bin")).unwrap()
+    let (_, file) = FILES.into_iter().find(|(known, _)| *known == format).expect("a known format");
+    std::fs::read(goldens().join(format).join(file)).unwrap()
 }
 
 fn message(bytes: Vec<u8>) -> String {
-    Weights::from_vec("damaged.bin", bytes).expect_err("it should be refused").to_string()
+    message_of("damaged.bin", bytes)
+}
+
+fn message_of(name: &str, bytes: Vec<u8>) -> String {
+    Weights::from_vec(name, bytes).expect_err("it should be refused").to_string()
 }
 
 /// Every tensor lies in the file; that is all that can be said of a file that was changed.
@@ -58,15 +67,29 @@ fn read(bytes: Vec<u8>) {
 
 #[test]
 fn files_that_are_cut_are_refused() {
-    for format in ["zip", "legacy"] {
+    for (format, file) in FILES {
         let whole = bytes(format);
         for len in (0..whole.len()).step_by(97).chain([whole.len() - 1]) {
-            let error = message(whole[..len].to_vec());
-            assert!(error.contains("damaged.bin"), "{format} cut to {len}: {error}");
+            let error = message_of(file, whole[..len].to_vec());
+            assert!(error.contains(file), "{format} cut to {len}: {error}");
         }
         let mut longer = whole;
         longer.push(0);
-        assert!(message(longer).contains("damaged.bin"), "{format} with a byte more");
+        assert!(message_of(file, longer).contains(file), "{format} with a byte more");
+    }
+}
+
+#[test]
+fn a_folder_gives_the_first_of_its_weights() {
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("several-formats");
+    let _ = std::fs::remove_dir_all(&folder);
+    std::fs::create_dir_all(&folder).unwrap();
+    let error = Weights::open(&folder).expect_err("there are none").to_string();
+    // The last one first, so that each goes before those that are there.
+    for (format, file) in [("npz", "model.npz"), ("ot", "rust_model.ot"), ("zip", "pytorch_model.bin")] {
+        assert!(error.contains(file), "{file}: {error}");
+        std::fs::write(folder.join(file), bytes(format)).unwrap();
+        assert!(open(folder.clone()).files().ends_with(file), "{file}");
     }
 }
 
@@ -80,7 +103,7 @@ fn replaced(mut file: Vec<u8>, from: &[u8], to: &[u8]) -> Vec<u8> {
 #[test]
 fn pickles_that_name_what_they_should_not_are_refused() {
     // As many bytes, so that nothing else of the archive changes.
-    for format in ["zip", "legacy"] {
+    for format in ["zip", "legacy", "ot"] {
         let file =
             replaced(bytes(format), b"torch._utils\n_rebuild_tensor_v2\n", b"os\nsystem_which_is_called_here_\n");
         let error = message(file);
@@ -94,7 +117,7 @@ fn archives_that_lie_are_refused() {
     let end = file.len() - 22;
     let directory = u32::from_le_bytes(file[end + 16..end + 20].try_into().unwrap()) as usize;
     let cases: [(&str, usize, &[u8], &str); 7] = [
-        ("compressed", directory + 10, &[8, 0], "compressed"),
+        ("compressed", directory + 10, &[8, 0], "another name or method"),
         ("encrypted", directory + 8, &[1], "encrypted"),
         ("another packed size", directory + 20, &[1], "compressed"),
         ("an entry beyond the end", directory + 24, &[255, 255, 255, 127], ""),
@@ -108,6 +131,85 @@ fn archives_that_lie_are_refused() {
         let error = message(file);
         assert!(error.contains(expected) && error.contains("damaged.bin"), "{what}: {error}");
     }
+}
+
+#[test]
+fn compressed_entries_may_be_there_but_not_be_read() {
+    // The first entry holds the values of a tensor.
+    for (format, file, expected) in
+        [("ot", "rust_model.ot", "compressed"), ("npz", "model.npz", "save the arrays with np.savez")]
+    {
+        let mut file_bytes = bytes(format);
+        let end = file_bytes.len() - 22;
+        let directory = u32::from_le_bytes(file_bytes[end + 16..end + 20].try_into().unwrap()) as usize;
+        (file_bytes[8], file_bytes[directory + 10]) = (8, 8);
+        let error = message_of(file, file_bytes);
+        assert!(error.contains(expected) && error.contains("is compressed"), "{format}: {error}");
+    }
+    let error = Weights::open(goldens().join("npz-compressed")).expect_err("it is compressed").to_string();
+    assert!(error.contains("model.npz") && error.contains("bias.npy is compressed"), "{error}");
+}
+
+#[test]
+fn sizes_that_an_entry_contradicts_are_refused() {
+    // The field for large numbers of the first entry follows its name: two numbers of 16 bits, then its size.
+    let mut file = bytes("npz");
+    let name_len = usize::from(u16::from_le_bytes([file[26], file[27]]));
+    let size = 30 + name_len + 4;
+    file[size] ^= 1;
+    let error = message_of("model.npz", file);
+    assert!(error.contains("by its own header"), "{error}");
+}
+
+#[test]
+fn modules_that_name_or_repeat_what_they_should_not_are_refused() {
+    let cases: [(&[u8], &[u8], &str); 4] = [
+        (b"__torch__\nModule\n", b"__torch__\nAnyone\n", "\"__torch__\" \"Anyone\""),
+        (b"__torch__\nModule\n", b"__main__.\nModule\n", "\"__main__.\" \"Module\""),
+        (b")\x81}(", b")R}(", "a call of Module"),
+        // The same name once in LibTorch's spelling, once in PyTorch's, in place of the other layer's.
+        (b"layer|1|output|dense|bias", b"layer.0|output|dense|bias", "are the same tensor's"),
+    ];
+    for (from, to, expected) in cases {
+        let error = message_of("rust_model.ot", replaced(bytes("ot"), from, to));
+        assert!(error.contains(expected) && error.contains("rust_model.ot"), "{expected}: {error}");
+    }
+}
+
+#[test]
+fn arrays_that_mean_something_else_are_refused_by_name() {
+    let name = "bert.embeddings.word_embeddings.weight";
+    let header = "{'descr': '<f4', 'fortran_order': False, ";
+    let cases = [
+        (header, "{'descr': '>f4', 'fortran_order': False, ", "big-endian"),
+        (header, "{'descr': '|O8', 'fortran_order': False, ", "found '|O8'"),
+        (header, "{'descr': '<f2', 'fortran_order': False, ", "bytes for F16"),
+        (header, "{'descr': '<f4', 'fortran_order': True,  ", "Fortran order"),
+        (header, "{'descr': '<f4', 'fortran_order': False; ", "expected '}', found ';'"),
+        ("\u{1}\0v\0{", "\u{4}\0v\0{", "version 4.0"),
+    ];
+    for (from, to, expected) in cases {
+        let error = message_of("model.npz", replaced(bytes("npz"), from.as_bytes(), to.as_bytes()));
+        assert!(error.contains(expected) && error.contains(name), "{expected}: {error}");
+    }
+    let mixed = replaced(bytes("ot"), b"rust_model/version", b"rust_model/vrs.npy");
+    let mixed = message_of("rust_model.ot", replaced(mixed, b"rust_model/version", b"rust_model/vrs.npy"));
+    assert!(mixed.contains("both a data.pkl and .npy files"), "{mixed}");
+}
+
+#[test]
+fn files_of_unknown_content_are_refused_as_what_they_are_called() {
+    for (file, expected) in
+        [("a.npz", "NumPy"), ("a.ot", "PyTorch"), ("a.bin", "PyTorch"), ("a.safetensors", "safetensors")]
+    {
+        let error = message_of(file, b"neither of them".to_vec());
+        assert!(error.contains(file) && error.contains(expected), "{error}");
+    }
+    // An archive without entries.
+    let mut empty = b"PK\x05\x06".to_vec();
+    empty.extend([0; 18]);
+    assert!(message_of("a.npz", empty.clone()).contains("holds no .npy file"));
+    assert!(message_of("a.ot", empty).contains("holds no data.pkl"));
 }
 
 #[test]
@@ -166,8 +268,8 @@ fn indexes_that_miss_repeat_or_leave_the_folder_are_refused() {
 
 proptest! {
     #[test]
-    fn damage_never_panics(format in 0usize..2, at in any::<prop::sample::Index>(), value: u8, more in any::<prop::sample::Index>()) {
-        let mut file = bytes(["zip", "legacy"][format]);
+    fn damage_never_panics(format in 0usize..4, at in any::<prop::sample::Index>(), value: u8, more in any::<prop::sample::Index>()) {
+        let mut file = bytes(FILES[format].0);
         let at = at.index(file.len());
         file[at] = value;
         let more = more.index(file.len());
@@ -178,7 +280,7 @@ proptest! {
     /// Most of a file is values; what describes them is hit more often here.
     #[test]
     fn damage_to_what_describes_the_tensors_never_panics(at in 0usize..6000, value: u8, from_end in 0usize..4000, other: u8) {
-        for format in ["zip", "legacy"] {
+        for (format, _) in FILES {
             let mut file = bytes(format);
             let len = file.len();
             file[at.min(len - 1)] = value;

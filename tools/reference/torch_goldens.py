@@ -7,11 +7,37 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import torch
 from safetensors.torch import save_file
+from torch.utils.cpp_extension import load_inline
 
 from encoder_goldens import ARCHITECTURES, build
 from tiny_bert import write_json
+
+
+# What tch's `VarStore::save` and `Tensor::save_multi` do through LibTorch; `load_inline` needs a C++ compiler and ninja.
+SAVE_ARCHIVE = """
+#include <torch/torch.h>
+
+void save_archive(const std::vector<std::string>& names, const std::vector<torch::Tensor>& tensors, const std::string& path) {
+    torch::serialize::OutputArchive archive;
+    for (size_t i = 0; i < names.size(); i++) archive.write(names[i], tensors[i], /*is_buffer=*/false);
+    archive.save_to(path);
+}
+"""
+
+
+def write_rust_bert(folder: Path, state: dict[str, torch.Tensor]) -> None:
+    """`model.npz` and `rust_model.ot`, as rust-bert's converter makes the one of the state dict and the other of the first."""
+    for name in ("npz", "npz-compressed", "ot"):
+        (folder / name).mkdir()
+    np.savez(folder / "npz/model.npz", **{n: np.ascontiguousarray(v.numpy()) for n, v in state.items()})
+    one = {"bias": np.zeros(3, np.float32)}
+    np.savez_compressed(folder / "npz-compressed/model.npz", **one)
+    libtorch = load_inline("save_archive", SAVE_ARCHIVE, functions=["save_archive"])
+    names = [n.replace(".", "|") for n in state]
+    libtorch.save_archive(names, [v.clone().contiguous() for v in state.values()], str(folder / "ot/rust_model.ot"))
 
 
 def write(out: Path) -> None:
@@ -49,6 +75,7 @@ def write(out: Path) -> None:
     torch.save(halves, folder / "half/pytorch_model.bin")
     save_file({n: v.clone().contiguous() for n, v in halves.items()}, folder / "half/expected.safetensors")
     save_file({n: v.clone().contiguous() for n, v in state.items()}, folder / "expected.safetensors")
+    write_rust_bert(folder, state)
     del state["part"]
     names = sorted(state)
     shard(names, "safetensors")

@@ -26,7 +26,7 @@ pub enum WeightsError {
         found: &'static str,
     },
     /// A folder without weights.
-    #[error("{} has no weights: expected a model.safetensors or a pytorch_model.bin", folder.display())]
+    #[error("{} has no weights: expected a model.safetensors, pytorch_model.bin, rust_model.ot or model.npz", folder.display())]
     NoWeights {
         /// The folder.
         folder: PathBuf,
@@ -42,6 +42,14 @@ pub enum WeightsError {
     /// The file isn't one that PyTorch saved tensors in, or holds more than tensors.
     #[error("{file} can't be read as tensors that PyTorch saved: {what}")]
     Torch {
+        /// The file.
+        file: String,
+        /// What is expected, and what was found.
+        what: String,
+    },
+    /// The file isn't an archive of NumPy arrays, or is one that can't be read in place.
+    #[error("{file} can't be read as arrays that NumPy saved: {what}")]
+    Npz {
         /// The file.
         file: String,
         /// What is expected, and what was found.

@@ -11,22 +11,13 @@ use serde::{
     de::{IgnoredAny, MapAccess, Visitor},
 };
 
-use super::{Dtype, WeightsError};
+use super::{Dtype, StoredTensor, WeightsError};
 
 /// What the reference implementation takes as the longest header, too.
 const MAX_HEADER: u64 = 100_000_000;
 
 /// Bytes before the header.
 const PREFIX: usize = 8;
-
-/// A tensor that lies inside its file.
-pub(super) struct Tensor {
-    pub(super) name: String,
-    pub(super) dtype: Dtype,
-    pub(super) shape: Vec<usize>,
-    /// Its bytes, counted from the start of the file.
-    pub(super) range: Range<usize>,
-}
 
 /// An entry as it stands in the header.
 #[derive(Deserialize)]
@@ -37,7 +28,7 @@ struct RawTensor {
 }
 
 /// Reads the header of a whole file.
-pub(super) fn parse(file: &str, bytes: &[u8]) -> Result<Vec<Tensor>, WeightsError> {
+pub(super) fn parse(file: &str, bytes: &[u8]) -> Result<Vec<StoredTensor>, WeightsError> {
     let header_error = |what: String| WeightsError::Header { file: file.to_owned(), what };
     let Some((length, rest)) = bytes.split_first_chunk::<PREFIX>() else {
         return Err(header_error(format!("expected at least {PREFIX} bytes, found {}", bytes.len())));
@@ -57,7 +48,7 @@ pub(super) fn parse(file: &str, bytes: &[u8]) -> Result<Vec<Tensor>, WeightsErro
         match check(raw, data.len()) {
             Ok((dtype, shape, range)) => {
                 let range = data_start + range.start..data_start + range.end;
-                tensors.push(Tensor { name, dtype, shape, range });
+                tensors.push(StoredTensor { name, dtype, shape, range });
             }
             Err(what) => return Err(WeightsError::Tensor { file: file.to_owned(), tensor: name, what }),
         }
@@ -90,7 +81,7 @@ fn check(raw: RawTensor, data_len: usize) -> Result<Checked, String> {
 
 /// Tensors follow one another without gaps or overlaps up to the end of the file: anything else is a file cut short, or one that was put
 /// together to mean two things at once.
-fn check_coverage(file: &str, tensors: &mut [Tensor], data: Range<usize>) -> Result<(), WeightsError> {
+fn check_coverage(file: &str, tensors: &mut [StoredTensor], data: Range<usize>) -> Result<(), WeightsError> {
     tensors.sort_by_key(|tensor| (tensor.range.start, tensor.range.end));
     let mut at = data.start;
     for tensor in tensors.iter() {

@@ -10,12 +10,14 @@ mod header;
 #[allow(unsafe_code)]
 mod map;
 mod mapped;
+mod npz;
 mod quantization;
 mod resolve;
 mod scales;
 mod sharded;
 mod torch;
 mod write;
+mod zip;
 
 pub(crate) use convert::Storage;
 use convert::{RowScales, convert_row};
@@ -69,6 +71,15 @@ struct Entry {
     range: Range<usize>,
 }
 
+/// A tensor that was found in a file, and lies inside it.
+struct StoredTensor {
+    name: String,
+    dtype: Dtype,
+    shape: Vec<usize>,
+    /// Its bytes, counted from the start of the file.
+    range: Range<usize>,
+}
+
 /// One tensor, as it lies in its file.
 #[derive(Clone, Copy, Debug)]
 pub struct TensorView<'a> {
@@ -100,8 +111,9 @@ pub(crate) struct Location {
 }
 
 impl Weights {
-    /// Opens a safetensors file or one that PyTorch saved, or the weights of a model folder, by mapping files into memory. A folder's weights
-    /// are its `model.safetensors`, else its `pytorch_model.bin`; either may be in several files, with an index beside them.
+    /// Opens a safetensors file, one that PyTorch or its C++ library saved, or an archive of NumPy arrays, or the weights of a model folder, by
+    /// mapping files into memory. A folder's weights are its `model.safetensors`, else its `pytorch_model.bin` (either may be in several
+    /// files, with an index beside them), else its `rust_model.ot`, else its `model.npz`.
     ///
     /// The file must not be shortened while the weights are in use: reading a page that is gone ends the process.
     ///
@@ -122,7 +134,7 @@ impl Weights {
         Weights::parse(path.display().to_string(), data)
     }
 
-    /// Reads a safetensors file that is part of the program. `name` is used in messages.
+    /// Reads a file of any of these formats that is part of the program. `name` is used in messages.
     ///
     /// # Errors
     /// If the header is damaged.
@@ -130,7 +142,7 @@ impl Weights {
         Weights::parse(name.into(), Data::Static(bytes))
     }
 
-    /// Reads a safetensors file, or one that PyTorch saved, that is already in memory. `name` is used in messages.
+    /// Reads a file of any of these formats that is already in memory. `name` is used in messages.
     ///
     /// # Errors
     /// If the header is damaged.
@@ -139,20 +151,11 @@ impl Weights {
     }
 
     fn parse(name: String, data: Data) -> Result<Weights, WeightsError> {
-        let bytes = data.bytes();
-        let entry = |dtype, shape, range| Entry { file: 0, dtype, shape, range };
-        let tensors: BTreeMap<String, Entry> = if torch::is_zip(bytes) || torch::is_legacy(bytes) {
-            let parse = if torch::is_zip(bytes) { torch::parse_zip } else { torch::parse_legacy };
-            let tensors = parse(&name, bytes)?.into_iter();
-            tensors.map(|tensor| (tensor.name, entry(tensor.dtype, tensor.shape, tensor.range))).collect()
-        } else if name.ends_with(".bin") {
-            let what = "it is neither an archive nor of the format before PyTorch 1.6".to_owned();
-            return Err(WeightsError::Torch { file: name, what });
-        } else {
-            let tensors = header::parse(&name, bytes)?.into_iter();
-            tensors.map(|tensor| (tensor.name, entry(tensor.dtype, tensor.shape, tensor.range))).collect()
+        let found = tensors_of(&name, data.bytes())?.into_iter();
+        let entry = |tensor: StoredTensor| {
+            (tensor.name, Entry { file: 0, dtype: tensor.dtype, shape: tensor.shape, range: tensor.range })
         };
-        Ok(Weights { tensors, files: vec![File { name, data }], quantization: None })
+        Ok(Weights { tensors: found.map(entry).collect(), files: vec![File { name, data }], quantization: None })
     }
 
     /// Adds the tensors of `other`, each with `prefix` put before its name: the module of a model that is stored in files of its own.
@@ -236,9 +239,43 @@ impl Weights {
     }
 }
 
+/// The tensors of a whole file. What a file is, its bytes say; of one that is nothing known, its name says what it should have been.
+fn tensors_of(file: &str, bytes: &[u8]) -> Result<Vec<StoredTensor>, WeightsError> {
+    let named = |extensions: &[&str]| extensions.iter().any(|extension| file.ends_with(extension));
+    let torch = |what: String| WeightsError::Torch { file: file.to_owned(), what };
+    let npz = |what: String| WeightsError::Npz { file: file.to_owned(), what };
+    if zip::is_zip(bytes) {
+        let archive =
+            zip::Archive::read(bytes).map_err(|what| if named(&[".npz"]) { npz(what) } else { torch(what) })?;
+        let is_torch = archive.names().any(torch::is_description);
+        return match archive.names().any(npz::is_array) {
+            true if is_torch => Err(torch("the archive holds both a data.pkl and .npy files".to_owned())),
+            true => npz::parse(file, bytes, &archive),
+            false if !is_torch && named(&[".npz"]) => Err(npz("the archive holds no .npy file".to_owned())),
+            false => torch::parse_archive(file, bytes, &archive),
+        };
+    }
+    if torch::is_legacy(bytes) {
+        return torch::parse_legacy(file, bytes);
+    }
+    if named(&[".bin", ".pt", ".pth", ".ot"]) {
+        return Err(torch("it is neither an archive nor of the format before PyTorch 1.6".to_owned()));
+    }
+    if named(&[".npz"]) {
+        return Err(npz("it is no archive".to_owned()));
+    }
+    header::parse(file, bytes)
+}
+
 /// The weights of a model folder, the first that is there.
-const FILES_OF_FOLDERS: [&str; 4] =
-    ["model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json"];
+const FILES_OF_FOLDERS: [&str; 6] = [
+    "model.safetensors",
+    "model.safetensors.index.json",
+    "pytorch_model.bin",
+    "pytorch_model.bin.index.json",
+    "rust_model.ot",
+    "model.npz",
+];
 
 /// The weights file of a model folder, or the index of its files.
 fn file_of_folder(folder: &Path) -> Result<std::path::PathBuf, WeightsError> {
@@ -248,7 +285,7 @@ fn file_of_folder(folder: &Path) -> Result<std::path::PathBuf, WeightsError> {
             return Ok(file);
         }
     }
-    let others = ["rust_model.ot", "tf_model.h5", "flax_model.msgpack", "model.npz"];
+    let others = ["tf_model.h5", "flax_model.msgpack"];
     match others.into_iter().find(|other| folder.join(other).is_file()) {
         Some(found) => Err(WeightsError::Format { folder: folder.to_owned(), found }),
         None => Err(WeightsError::NoWeights { folder: folder.to_owned() }),

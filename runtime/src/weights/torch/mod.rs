@@ -1,33 +1,31 @@
-//! `pytorch_model.bin`: tensors as PyTorch saves them, in its zip format and in the one before it.
+//! Tensors as PyTorch saves them: `pytorch_model.bin`, in its zip format and in the one before it, and the archive of its C++ library, which is
+//! what rust-bert's `rust_model.ot` is.
 //!
-//! Both hold a pickle that describes the tensors, and the storages with their values. The pickle is read by a machine that knows data
+//! All hold a pickle that describes the tensors, and the storages with their values. The pickle is read by a machine that knows data
 //! alone: nothing that it names is ever imported or called. Values stay where they are in the file.
 
 mod legacy;
 mod pickle;
-mod zip;
 
-use std::{collections::BTreeMap, ops::Range};
+use std::{borrow::Cow, collections::BTreeMap, ops::Range};
 
-use super::{Dtype, WeightsError};
+use super::{Dtype, StoredTensor, WeightsError, zip::Archive};
 pub(super) use legacy::is_legacy;
 use pickle::{Kind, StorageRef, TensorRef};
-pub(super) use zip::is_zip;
 
-/// A tensor that lies inside its file.
-pub(super) struct Tensor {
-    pub(super) name: String,
-    pub(super) dtype: Dtype,
-    pub(super) shape: Vec<usize>,
-    /// Its bytes, counted from the start of the file.
-    pub(super) range: Range<usize>,
+/// Whether an entry of an archive is the description of tensors that PyTorch saved.
+pub(super) fn is_description(entry: &str) -> bool {
+    entry == "data.pkl" || entry.ends_with("/data.pkl")
 }
 
 /// The tensors of a file in the zip format.
-pub(super) fn parse_zip(file: &str, bytes: &[u8]) -> Result<Vec<Tensor>, WeightsError> {
+///
+/// LibTorch's archive is the same container. What differs: the pickle is an object of the class `__torch__.Module` with the tensors as
+/// attributes, and names hold `|` for the dots that attributes can't have. Its `code/`, which is compressed, and `constants.pkl` aren't read.
+pub(super) fn parse_archive(file: &str, bytes: &[u8], archive: &Archive) -> Result<Vec<StoredTensor>, WeightsError> {
     let fault = |what: String| WeightsError::Torch { file: file.to_owned(), what };
-    let entries = zip::entries(bytes).map_err(fault)?;
-    let mut pickles = entries.keys().filter(|name| *name == "data.pkl" || name.ends_with("/data.pkl"));
+    let entry = |name: &str| archive.get(name).map_err(|error| fault(format!("{error}, which PyTorch never does")));
+    let mut pickles = archive.names().filter(|name| is_description(name));
     let Some(name) = pickles.next() else {
         return Err(fault("the archive holds no data.pkl, which every PyTorch archive does".into()));
     };
@@ -35,23 +33,35 @@ pub(super) fn parse_zip(file: &str, bytes: &[u8]) -> Result<Vec<Tensor>, Weights
         return Err(fault(format!("the archive holds both {name} and {second}")));
     }
     let root = &name[..name.len() - "data.pkl".len()];
-    if let Some(order) = entries.get(&format!("{root}byteorder"))
+    if let Some(order) = entry(&format!("{root}byteorder"))?
         && &bytes[order.clone()] != b"little"
     {
         return Err(fault("its values are big-endian, which isn't supported".into()));
     }
-    let found = pickle::tensors(&bytes[entries[name].clone()]).map_err(|error| fault(format!("{name}: {error}")))?;
+    let pickle = &bytes[entry(name)?.unwrap_or_default()];
+    let found = pickle::tensors(pickle).map_err(|error| fault(format!("{name}: {error}")))?;
+    let mut tensors = BTreeMap::new();
+    for (name, tensor) in found.tensors {
+        let full = if found.of_module { Cow::from(name.replace('|', ".")) } else { Cow::from(name) };
+        // Entries of a dictionary replace earlier ones, as in Python; attributes can't.
+        if let (Some((first, _)), true) = (tensors.insert(full, (name, tensor)), found.of_module) {
+            return Err(fault(format!("the module's attributes {first:?} and {name:?} are the same tensor's")));
+        }
+    }
+    let found = tensors.into_iter().map(|(name, (_, tensor))| (name, tensor));
     place(file, found, |storage| {
         let entry = format!("{root}data/{}", storage.key);
-        entries.get(&entry).cloned().ok_or_else(|| format!("the archive holds no {entry}"))
+        archive.get(&entry)?.ok_or_else(|| format!("the archive holds no {entry}"))
     })
 }
 
 /// The tensors of a file in the format before PyTorch 1.6.
-pub(super) fn parse_legacy(file: &str, bytes: &[u8]) -> Result<Vec<Tensor>, WeightsError> {
+pub(super) fn parse_legacy(file: &str, bytes: &[u8]) -> Result<Vec<StoredTensor>, WeightsError> {
     let fault = |what: String| WeightsError::Torch { file: file.to_owned(), what };
     let legacy = legacy::parse(bytes).map_err(fault)?;
-    place(file, legacy.tensors, |storage| {
+    let found: BTreeMap<&str, TensorRef<'_>> = legacy.tensors.into_iter().collect();
+    let found = found.into_iter().map(|(name, tensor)| (Cow::from(name), tensor));
+    place(file, found, |storage| {
         legacy.storages.get(storage.key).cloned().ok_or_else(|| format!("the file holds no storage {:?}", storage.key))
     })
 }
@@ -59,19 +69,17 @@ pub(super) fn parse_legacy(file: &str, bytes: &[u8]) -> Result<Vec<Tensor>, Weig
 /// Where the tensors' values lie, checked against the storages that hold them.
 fn place<'p>(
     file: &str,
-    found: Vec<(&'p str, TensorRef<'p>)>,
+    found: impl Iterator<Item = (Cow<'p, str>, TensorRef<'p>)>,
     storage_range: impl Fn(&StorageRef<'p>) -> Result<Range<usize>, String>,
-) -> Result<Vec<Tensor>, WeightsError> {
-    let mut tensors = BTreeMap::new();
-    for (name, tensor) in found {
-        let fault = |what: String| WeightsError::Tensor { file: file.to_owned(), tensor: name.to_owned(), what };
-        let range = storage_range(&tensor.storage).map_err(fault)?;
-        let placed = values(&tensor, range).map_err(fault)?;
-        // As in Python, the last one counts.
-        tensors.insert(name, placed);
-    }
-    let tensor = |(name, (dtype, shape, range)): (&str, _)| Tensor { name: name.to_owned(), dtype, shape, range };
-    Ok(tensors.into_iter().map(tensor).collect())
+) -> Result<Vec<StoredTensor>, WeightsError> {
+    let place = |(name, tensor): (Cow<'p, str>, TensorRef<'p>)| {
+        let placed = storage_range(&tensor.storage).and_then(|range| values(&tensor, range));
+        match placed {
+            Ok((dtype, shape, range)) => Ok(StoredTensor { name: name.into_owned(), dtype, shape, range }),
+            Err(what) => Err(WeightsError::Tensor { file: file.to_owned(), tensor: name.into_owned(), what }),
+        }
+    };
+    found.map(place).collect()
 }
 
 type Placed = (Dtype, Vec<usize>, Range<usize>);

@@ -67,6 +67,8 @@ enum Global {
     OrderedDict,
     RebuildTensor,
     RebuildParameter,
+    /// The class of the object that LibTorch's archives are.
+    Module,
     Storage(Kind),
 }
 
@@ -75,6 +77,7 @@ const GLOBALS: &[(&str, &str, Global)] = &[
     ("torch._utils", "_rebuild_tensor_v2", Global::RebuildTensor),
     ("torch._utils", "_rebuild_tensor", Global::RebuildTensor),
     ("torch._utils", "_rebuild_parameter", Global::RebuildParameter),
+    ("__torch__", "Module", Global::Module),
     ("torch", "FloatStorage", Global::Storage(Kind::Float)),
     ("torch", "HalfStorage", Global::Storage(Kind::Half)),
     ("torch", "BFloat16Storage", Global::Storage(Kind::BFloat16)),
@@ -98,6 +101,8 @@ enum Node<'p> {
     Str(&'p str),
     Sequence(Vec<Id>),
     Dict(Vec<(Id, Id)>),
+    /// An object of [`Global::Module`], and the dictionary of its attributes once it was given one.
+    Module(Option<Id>),
     Global(Global),
     Storage(StorageRef<'p>),
     Tensor(TensorRef<'p>),
@@ -115,17 +120,30 @@ struct Machine<'p> {
     copied: usize,
 }
 
-/// The tensors of a pickle that is a dictionary of them, by name; other entries are left out.
-pub(super) fn tensors(bytes: &[u8]) -> Result<Vec<(&str, TensorRef<'_>)>, String> {
+/// What a pickle describes.
+#[derive(Debug, PartialEq)]
+pub(super) struct Described<'p> {
+    /// The tensors by name.
+    pub(super) tensors: Vec<Named<'p>>,
+    /// Whether they are the attributes of a module rather than entries of a dictionary.
+    pub(super) of_module: bool,
+}
+
+/// The tensors of a pickle that is a dictionary of them or a module that holds them; other entries are left out.
+pub(super) fn tensors(bytes: &[u8]) -> Result<Described<'_>, String> {
     let (machine, result, end) = run(bytes)?;
     if end != bytes.len() {
         return Err(format!("the pickle ends at byte {end} of {}", bytes.len()));
     }
-    machine.tensors(result)
+    let Node::Module(attributes) = machine.node(result) else {
+        return Ok(Described { tensors: machine.tensors(result)?, of_module: false });
+    };
+    let attributes = attributes.ok_or("the module has no attributes")?;
+    Ok(Described { tensors: machine.tensors(attributes)?, of_module: true })
 }
 
 /// A tensor by its name.
-type Named<'a> = (&'a str, TensorRef<'a>);
+pub(super) type Named<'a> = (&'a str, TensorRef<'a>);
 
 /// The tensors of the pickle that a longer text begins with, and where it ends.
 pub(super) fn leading_tensors(bytes: &[u8]) -> Result<(Vec<Named<'_>>, usize), String> {
@@ -179,6 +197,7 @@ impl Node<'_> {
             Node::Str(_) => "a text",
             Node::Sequence(_) => "a list",
             Node::Dict(_) => "a dictionary",
+            Node::Module(_) => "a module",
             Node::Global(_) => "a name",
             Node::Storage(_) => "a storage",
             Node::Tensor(_) => "a tensor",
@@ -290,8 +309,17 @@ impl<'p> Machine<'p> {
                 let call = self.pop_many(2)?;
                 self.reduce(call[0], call[1])?;
             }
-            // BUILD: attributes, such as a dictionary's `_metadata`, are no tensors.
-            b'b' => drop(self.pop()?),
+            0x81 => {
+                let call = self.pop_many(2)?;
+                self.new_object(call[0], call[1])?;
+            }
+            b'b' => {
+                let state = self.pop()?;
+                // The attributes of anything else, such as a dictionary's `_metadata`, are no tensors.
+                if let Node::Module(attributes) = self.top()? {
+                    *attributes = Some(state);
+                }
+            }
             opcode => return Err(format!("opcode {opcode:#04x}, which no description of tensors needs")),
         }
         Ok(None)
@@ -460,6 +488,16 @@ impl<'p> Machine<'p> {
         }
     }
 
+    fn new_object(&mut self, class: Id, arguments: Id) -> Result<(), String> {
+        match (self.node(class), self.items(arguments, "arguments")?) {
+            (Node::Global(Global::Module), []) => self.push(Node::Module(None)),
+            (Node::Global(class), arguments) => {
+                Err(format!("a new object of {class:?} with {} arguments", arguments.len()))
+            }
+            (class, _) => Err(format!("a new object of {}", class.kind())),
+        }
+    }
+
     fn reduce(&mut self, function: Id, arguments: Id) -> Result<(), String> {
         let Node::Global(function) = self.node(function) else {
             return Err(format!("a call of {}", self.node(function).kind()));
@@ -520,13 +558,18 @@ mod tests {
 
     #[test]
     fn what_is_not_data_is_refused_by_name() {
-        let cases: [(&[u8], &str); 9] = [
+        let cases: [(&[u8], &str); 14] = [
             (b"\x80\x02cos\nsystem\nX\x02\x00\x00\x00ls\x85R.", "\"os\" \"system\""),
             (b"\x80\x04\x8c\x08builtins\x8c\x04eval\x93.", "\"builtins\" \"eval\""),
             (b"cbuiltins\ngetattr\n.", "\"builtins\" \"getattr\""),
             (b"ctorch\nload\n.", "\"torch\" \"load\""),
             (b"(i__main__\nX\n.", "opcode 0x69"),
-            (b"}}\x81.", "opcode 0x81"),
+            (b"})\x81.", "a new object of a dictionary"),
+            (b"ccollections\nOrderedDict\n)\x81.", "a new object of OrderedDict"),
+            (b"c__torch__\nModule\n)R.", "a call of Module"),
+            (b"c__torch__\nModule\n}q\x00\x85\x81.", "a new object of Module with 1 arguments"),
+            (b"c__torch__\nOther\n)\x81}b.", "\"__torch__\" \"Other\""),
+            (b"c__torch__.___torch_mangle_0\nModule\n)\x81}b.", "torch_mangle"),
             (b"}q\x00h\x01.", "the memo has no value 1"),
             (b"X\xff\xff\xff\x7fabc.", "goes beyond byte"),
             (b"K\x01K\x02R.", "a call of a number"),
@@ -536,6 +579,10 @@ mod tests {
             assert!(found.contains(expected) && found.starts_with("byte "), "{expected}: {found}");
         }
         assert!(fault(b"K\x01.").contains("expected a dictionary of tensors, found a number"));
+        assert!(fault(b"c__torch__\nModule\n)\x81.").contains("no attributes"));
+        assert!(
+            fault(b"c__torch__\nModule\n)\x81K\x01b.").contains("expected a dictionary of tensors, found a number")
+        );
         assert!(fault(b"}.}").contains("ends at byte 2 of 3"));
         assert!(fault(b"").contains("beyond byte 0"));
     }
@@ -548,7 +595,7 @@ mod tests {
             bytes.extend(b"h\x00h\x00\x86q\x00");
         }
         bytes.extend(b"}.");
-        assert_eq!(tensors(&bytes), Ok(Vec::new()));
+        assert_eq!(tensors(&bytes), Ok(Described { tensors: Vec::new(), of_module: false }));
     }
 
     #[test]

@@ -1,7 +1,7 @@
-//! The directory of a zip archive whose entries are stored, not compressed.
+//! The directory of a zip archive, whose entries are read where they are stored.
 //!
 //! Only what says where entries lie is read, from the directory at the archive's end, and checked against each entry's own header: an
-//! archive that could be read in two ways is refused.
+//! archive that could be read in two ways is refused. A compressed entry may be there, but not be read: nothing is ever inflated.
 
 use std::{collections::BTreeMap, ops::Range};
 
@@ -11,12 +11,77 @@ const END: [u8; 4] = *b"PK\x05\x06";
 const END_64: [u8; 4] = *b"PK\x06\x06";
 const LOCATOR_64: [u8; 4] = *b"PK\x06\x07";
 
+/// The method of an entry that isn't compressed.
+const STORED: usize = 0;
+
+// Bits of an entry's flags.
+const ENCRYPTED: usize = 1;
+const SIZES_FOLLOW: usize = 1 << 3;
+
+/// The extra field that holds numbers of 64 bits.
+const LARGE_FIELD: usize = 1;
+
 /// Bytes of the record at the end, without its comment.
 const END_LEN: usize = 22;
 
 /// Whether a file begins as an archive does.
-pub(in super::super) fn is_zip(bytes: &[u8]) -> bool {
+pub(super) fn is_zip(bytes: &[u8]) -> bool {
     bytes.starts_with(&LOCAL) || bytes.starts_with(&END)
+}
+
+/// The entries of an archive, by name.
+pub(super) struct Archive {
+    entries: BTreeMap<String, Entry>,
+}
+
+/// Where an entry's bytes lie in the archive.
+struct Entry {
+    range: Range<usize>,
+    compressed: bool,
+}
+
+impl Archive {
+    /// Names of all entries, in alphabetical order.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.entries.keys().map(String::as_str)
+    }
+
+    /// Where the bytes of an entry lie in the archive; `None` if there is no such entry.
+    ///
+    /// # Errors
+    /// If it is compressed.
+    pub(super) fn get(&self, name: &str) -> Result<Option<Range<usize>>, String> {
+        match self.entries.get(name) {
+            Some(entry) if entry.compressed => Err(format!("the entry {name} is compressed")),
+            entry => Ok(entry.map(|entry| entry.range.clone())),
+        }
+    }
+
+    /// Reads the directory of an archive.
+    pub(super) fn read(bytes: &[u8]) -> Result<Archive, String> {
+        let directory = directory(bytes)?;
+        let mut reader = Reader { bytes: &bytes[..directory.range.end], at: directory.range.start };
+        let mut entries = BTreeMap::new();
+        // From the start of an entry's own header to the end of its values.
+        let mut extents = Vec::new();
+        for _ in 0..directory.count {
+            let central = central_entry(&mut reader)?;
+            let range = local_entry(bytes, &central, directory.range.start)?;
+            extents.push((central.header..range.end, central.name.clone()));
+            let entry = Entry { range, compressed: central.method != STORED };
+            if let Some(first) = entries.insert(central.name.clone(), entry) {
+                return Err(format!("two entries are called {}, one at byte {}", central.name, first.range.start));
+            }
+        }
+        if reader.at != directory.range.end {
+            return Err(format!("its directory holds more than the {} entries that it counts", directory.count));
+        }
+        extents.sort_by_key(|(extent, _)| (extent.start, extent.end));
+        if let Some(pair) = extents.windows(2).find(|pair| pair[1].0.start < pair[0].0.end) {
+            return Err(format!("the entries {} and {} overlap", pair[0].1, pair[1].1));
+        }
+        Ok(Archive { entries })
+    }
 }
 
 /// Reads numbers one after another.
@@ -52,31 +117,6 @@ impl<'a> Reader<'a> {
         let at = self.at;
         if self.take(4)? == expected { Ok(()) } else { Err(format!("byte {at}: expected {what}")) }
     }
-}
-
-/// Where each entry's bytes lie in the archive, by name.
-pub(super) fn entries(bytes: &[u8]) -> Result<BTreeMap<String, Range<usize>>, String> {
-    let directory = directory(bytes)?;
-    let mut reader = Reader { bytes: &bytes[..directory.range.end], at: directory.range.start };
-    let mut entries = BTreeMap::new();
-    // From the start of an entry's own header to the end of its values.
-    let mut extents = Vec::new();
-    for _ in 0..directory.count {
-        let (name, header, size) = central_entry(&mut reader)?;
-        let data = local_entry(bytes, &name, header, size, directory.range.start)?;
-        extents.push((header..data.end, name.clone()));
-        if let Some(range) = entries.insert(name.clone(), data) {
-            return Err(format!("two entries are called {name}, one at byte {}", range.start));
-        }
-    }
-    if reader.at != directory.range.end {
-        return Err(format!("its directory holds more than the {} entries that it counts", directory.count));
-    }
-    extents.sort_by_key(|(extent, _)| (extent.start, extent.end));
-    if let Some(pair) = extents.windows(2).find(|pair| pair[1].0.start < pair[0].0.end) {
-        return Err(format!("the entries {} and {} overlap", pair[0].1, pair[1].1));
-    }
-    Ok(entries)
 }
 
 /// Where the directory lies.
@@ -138,8 +178,37 @@ fn find_end(bytes: &[u8]) -> Result<usize, String> {
     (first..=last).rev().find(is_end).ok_or_else(|| "it has no directory: the file is cut short, or no archive".into())
 }
 
-/// Name of the next entry, where its own header lies, and its size.
-fn central_entry(reader: &mut Reader<'_>) -> Result<(String, usize, usize), String> {
+/// What the directory says of an entry.
+struct Central {
+    name: String,
+    method: usize,
+    /// Whether the sizes in the entry's own header are left out, for a record behind its bytes.
+    sizes_follow: bool,
+    /// Bytes in the archive, and once inflated: the same if the entry is stored.
+    packed: usize,
+    size: usize,
+    /// Where the entry's own header lies.
+    header: usize,
+}
+
+/// The numbers of a header that are in the field for large ones, read in the order in which they were left out.
+fn read_large(extra: &[u8], values: &mut [&mut u64]) -> Result<(), String> {
+    let mut extra = Reader { bytes: extra, at: 0 };
+    while extra.bytes.len() - extra.at >= 4 {
+        let (id, len) = (extra.u16()?, extra.u16()?);
+        let mut field = Reader { bytes: extra.take(len)?, at: 0 };
+        if id != LARGE_FIELD {
+            continue;
+        }
+        for value in values.iter_mut().filter(|value| ***value == 0xffff_ffff) {
+            **value = field.u64()?;
+        }
+    }
+    Ok(())
+}
+
+/// The next entry of the directory.
+fn central_entry(reader: &mut Reader<'_>) -> Result<Central, String> {
     reader.signature(CENTRAL, "an entry of the directory")?;
     reader.take(4)?;
     let (flags, method) = (reader.u16()?, reader.u16()?);
@@ -152,45 +221,41 @@ fn central_entry(reader: &mut Reader<'_>) -> Result<(String, usize, usize), Stri
         Ok(name) => name.to_owned(),
         Err(_) => return Err("the name of an entry isn't UTF-8".into()),
     };
-    let mut extra = Reader { bytes: reader.take(extra_len)?, at: 0 };
+    read_large(reader.take(extra_len)?, &mut [&mut size, &mut packed, &mut header])?;
     reader.take(comment_len)?;
-    while extra.bytes.len() - extra.at >= 4 {
-        let (id, len) = (extra.u16()?, extra.u16()?);
-        let mut field = Reader { bytes: extra.take(len)?, at: 0 };
-        if id != 1 {
-            continue;
-        }
-        for value in [&mut size, &mut packed, &mut header] {
-            if *value == 0xffff_ffff {
-                *value = field.u64()?;
-            }
-        }
-    }
-    if flags & 1 != 0 {
+    if flags & ENCRYPTED != 0 {
         return Err(format!("the entry {name} is encrypted"));
     }
-    if method != 0 || packed != size {
-        return Err(format!("the entry {name} is compressed, which PyTorch never does"));
+    if method == STORED && packed != size {
+        return Err(format!("the entry {name} of {size} bytes takes {packed}, though it isn't compressed"));
     }
-    match (usize::try_from(header), usize::try_from(size)) {
-        (Ok(header), Ok(size)) => Ok((name, header, size)),
+    match (usize::try_from(header), usize::try_from(packed), usize::try_from(size)) {
+        (Ok(header), Ok(packed), Ok(size)) => {
+            Ok(Central { name, method, sizes_follow: flags & SIZES_FOLLOW != 0, packed, size, header })
+        }
         _ => Err(format!("the entry {name} lies beyond the archive's end")),
     }
 }
 
-/// Where an entry's values lie, behind its own header and before the directory.
-fn local_entry(bytes: &[u8], name: &str, header: usize, size: usize, directory: usize) -> Result<Range<usize>, String> {
-    let mut reader = Reader { bytes: &bytes[..directory], at: header.min(directory) };
+/// Where an entry's bytes lie, behind its own header and before the directory.
+fn local_entry(bytes: &[u8], central: &Central, directory: usize) -> Result<Range<usize>, String> {
+    let name = &central.name;
+    let mut reader = Reader { bytes: &bytes[..directory], at: central.header.min(directory) };
     reader.signature(LOCAL, &format!("the header of the entry {name}"))?;
     reader.take(4)?;
     let method = reader.u16()?;
-    reader.take(4 + 4 + 4 + 4)?;
+    reader.take(4 + 4)?;
+    let (mut packed, mut size) = (reader.u32()?, reader.u32()?);
     let (name_len, extra_len) = (reader.u16()?, reader.u16()?);
-    if reader.take(name_len)? != name.as_bytes() || method != 0 {
+    if reader.take(name_len)? != name.as_bytes() || method != central.method {
         return Err(format!("the entry {name} has another name or method in its own header"));
     }
-    reader.take(extra_len)?;
+    read_large(reader.take(extra_len)?, &mut [&mut size, &mut packed])?;
+    if !central.sizes_follow && (packed, size) != (central.packed as u64, central.size as u64) {
+        return Err(format!("the entry {name} of {} bytes has {size} by its own header", central.size));
+    }
     let start = reader.at;
-    reader.take(size).map_err(|_| format!("the entry {name} of {size} bytes reaches into the directory"))?;
-    Ok(start..start + size)
+    let end = start.checked_add(central.packed).filter(|&end| end <= directory);
+    let end = end.ok_or_else(|| format!("the entry {name} of {} bytes reaches into the directory", central.packed))?;
+    Ok(start..end)
 }
