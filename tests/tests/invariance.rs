@@ -93,8 +93,8 @@ fn prompts_are_put_before_texts() {
     let plain = load().build().expect("it loads");
     let prompted = load().prompt("the ").build().expect("it loads");
     assert_eq!(prompted.encode(&["cat"]).expect("text"), plain.encode(&["the cat"]).expect("text"));
-    let message = load().prompt_name("query").build().expect_err("it has no prompts").to_string();
-    assert!(message.contains("query"), "{message}");
+    let message = load().prompt_name("mine").build().expect_err("it has no such prompt").to_string();
+    assert!(message.contains("\"mine\"") && message.contains("query"), "{message}");
 }
 
 #[test]
