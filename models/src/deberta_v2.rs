@@ -14,7 +14,7 @@ use loquat_runtime::{
 use serde::Deserialize;
 
 use crate::{
-    Encoder, HeadBuilder, HeadError, MaskedLm, Model, ModelError, Pooler, Source, Task,
+    Encoder, Facts, HeadBuilder, HeadError, MaskedLm, Model, ModelError, Pooler, Source, Task,
     blocks::{self, LayerModules, LayerSizes},
     config::{Common, Expectation, Fields, check_dims, check_layers, find},
     embeddings::Embeddings,
@@ -380,24 +380,14 @@ impl DebertaV2 {
 }
 
 impl Model for DebertaV2 {
-    fn common(&self) -> &Common {
-        &self.deberta.common
-    }
-
-    fn hidden_size(&self) -> usize {
-        self.deberta.config.hidden_size
-    }
-
-    fn max_positions(&self) -> usize {
-        self.deberta.config.max_position_embeddings
-    }
-
-    fn vocab_size(&self) -> usize {
-        self.deberta.config.vocab_size
-    }
-
-    fn prefixes(&self) -> &'static [&'static str] {
-        PREFIXES
+    fn facts(&self) -> Facts<'_> {
+        Facts {
+            common: &self.deberta.common,
+            hidden_size: self.deberta.config.hidden_size,
+            max_positions: self.deberta.config.max_position_embeddings,
+            vocab_size: self.deberta.config.vocab_size,
+            prefixes: PREFIXES,
+        }
     }
 
     fn encoder(&self, builder: &mut GraphBuilder) -> Result<Encoder, GraphError> {

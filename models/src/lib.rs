@@ -39,7 +39,7 @@ pub mod xlnet;
 pub use config::{Common, Source};
 pub use error::ModelError;
 pub use labels::{Labels, ProblemType};
-pub use model::{Encoder, HeadBuilder, HeadError, Model};
+pub use model::{Encoder, Facts, HeadBuilder, HeadError, Model};
 pub(crate) use model::{MaskedLm, Pooler};
 pub use registry::{ARCHITECTURES, Architecture, Loaded, load, load_config, parse_config};
 pub use task::Task;

@@ -10,7 +10,7 @@ use loquat_runtime::{
 use serde::Deserialize;
 
 use crate::{
-    Encoder, HeadBuilder, HeadError, Model, ModelError, Source, Task,
+    Encoder, Facts, HeadBuilder, HeadError, Model, ModelError, Source, Task,
     bert::{Bert, BertConfig},
     blocks::{self, LayerModules},
     config::{Common, Fields},
@@ -131,24 +131,14 @@ impl Longformer {
 }
 
 impl Model for Longformer {
-    fn common(&self) -> &Common {
-        &self.bert.common
-    }
-
-    fn hidden_size(&self) -> usize {
-        self.bert.config.hidden_size
-    }
-
-    fn max_positions(&self) -> usize {
-        self.positions
-    }
-
-    fn vocab_size(&self) -> usize {
-        self.bert.config.vocab_size
-    }
-
-    fn prefixes(&self) -> &'static [&'static str] {
-        PREFIXES
+    fn facts(&self) -> Facts<'_> {
+        Facts {
+            common: &self.bert.common,
+            hidden_size: self.bert.config.hidden_size,
+            max_positions: self.positions,
+            vocab_size: self.bert.config.vocab_size,
+            prefixes: PREFIXES,
+        }
     }
 
     fn encoder(&self, builder: &mut GraphBuilder) -> Result<Encoder, GraphError> {

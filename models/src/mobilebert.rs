@@ -11,7 +11,7 @@ use loquat_runtime::{
 use serde::Deserialize;
 
 use crate::{
-    Encoder, HeadBuilder, HeadError, Model, ModelError, Source, Task,
+    Encoder, Facts, HeadBuilder, HeadError, Model, ModelError, Source, Task,
     bert::POOLER,
     blocks,
     config::{Common, Expectation, Fields, check_dims, check_layers, find},
@@ -261,24 +261,14 @@ impl MobileBert {
 }
 
 impl Model for MobileBert {
-    fn common(&self) -> &Common {
-        &self.common
-    }
-
-    fn hidden_size(&self) -> usize {
-        self.config.hidden_size
-    }
-
-    fn max_positions(&self) -> usize {
-        self.config.max_position_embeddings
-    }
-
-    fn vocab_size(&self) -> usize {
-        self.config.vocab_size
-    }
-
-    fn prefixes(&self) -> &'static [&'static str] {
-        PREFIXES
+    fn facts(&self) -> Facts<'_> {
+        Facts {
+            common: &self.common,
+            hidden_size: self.config.hidden_size,
+            max_positions: self.config.max_position_embeddings,
+            vocab_size: self.config.vocab_size,
+            prefixes: PREFIXES,
+        }
     }
 
     fn encoder(&self, builder: &mut GraphBuilder) -> Result<Encoder, GraphError> {

@@ -16,20 +16,33 @@ use crate::{
 
 /// A model of a known architecture, with its configuration checked.
 pub trait Model: Send + Sync + std::fmt::Debug {
+    /// What is known of the model before its graph is made.
+    fn facts(&self) -> Facts<'_>;
+
     /// What configurations of all architectures say.
-    fn common(&self) -> &Common;
+    fn common(&self) -> &Common {
+        self.facts().common
+    }
 
     /// Width of the hidden states.
-    fn hidden_size(&self) -> usize;
+    fn hidden_size(&self) -> usize {
+        self.facts().hidden_size
+    }
 
     /// Tokens of the longest sequence that it takes.
-    fn max_positions(&self) -> usize;
+    fn max_positions(&self) -> usize {
+        self.facts().max_positions
+    }
 
     /// Token ids are below this.
-    fn vocab_size(&self) -> usize;
+    fn vocab_size(&self) -> usize {
+        self.facts().vocab_size
+    }
 
     /// What checkpoints put before the names of the encoder's tensors, such as `bert.`; it may be left out.
-    fn prefixes(&self) -> &'static [&'static str];
+    fn prefixes(&self) -> &'static [&'static str] {
+        self.facts().prefixes
+    }
 
     /// Adds the encoder to a graph, for a head to be put on.
     ///
@@ -85,6 +98,21 @@ pub trait Model: Send + Sync + std::fmt::Debug {
         })?;
         builder.finish().map_err(graph_error)
     }
+}
+
+/// What is known of a model before its graph is made; [`Model`] says what each is.
+#[derive(Clone, Copy, Debug)]
+pub struct Facts<'a> {
+    /// [`Model::common`].
+    pub common: &'a Common,
+    /// [`Model::hidden_size`].
+    pub hidden_size: usize,
+    /// [`Model::max_positions`].
+    pub max_positions: usize,
+    /// [`Model::vocab_size`].
+    pub vocab_size: usize,
+    /// [`Model::prefixes`].
+    pub prefixes: &'static [&'static str],
 }
 
 /// What an encoder gives to heads.

@@ -10,7 +10,7 @@ use loquat_runtime::{
 use serde::Deserialize;
 
 use crate::{
-    Encoder, HeadBuilder, HeadError, Model, ModelError, Source, Task,
+    Encoder, Facts, HeadBuilder, HeadError, Model, ModelError, Source, Task,
     blocks::{self, LayerModules, LayerSizes},
     config::{Common, Expectation, Fields, check_dims, check_layers},
     embeddings::Embeddings,
@@ -125,24 +125,14 @@ fn modules(index: usize) -> LayerModules {
 }
 
 impl Model for Mpnet {
-    fn common(&self) -> &Common {
-        &self.common
-    }
-
-    fn hidden_size(&self) -> usize {
-        self.config.hidden_size
-    }
-
-    fn max_positions(&self) -> usize {
-        self.positions
-    }
-
-    fn vocab_size(&self) -> usize {
-        self.config.vocab_size
-    }
-
-    fn prefixes(&self) -> &'static [&'static str] {
-        PREFIXES
+    fn facts(&self) -> Facts<'_> {
+        Facts {
+            common: &self.common,
+            hidden_size: self.config.hidden_size,
+            max_positions: self.positions,
+            vocab_size: self.config.vocab_size,
+            prefixes: PREFIXES,
+        }
     }
 
     fn encoder(&self, builder: &mut GraphBuilder) -> Result<Encoder, GraphError> {

@@ -11,7 +11,7 @@ use loquat_runtime::{
 use serde::Deserialize;
 
 use crate::{
-    Encoder, HeadBuilder, HeadError, MaskedLm, Model, ModelError, Source, Task,
+    Encoder, Facts, HeadBuilder, HeadError, MaskedLm, Model, ModelError, Source, Task,
     bert::POOLER,
     blocks,
     config::{Common, Expectation, Fields, check_dims, check_layers},
@@ -216,24 +216,14 @@ impl NomicBert {
 }
 
 impl Model for NomicBert {
-    fn common(&self) -> &Common {
-        &self.common
-    }
-
-    fn hidden_size(&self) -> usize {
-        self.hidden_size.1
-    }
-
-    fn max_positions(&self) -> usize {
-        self.positions
-    }
-
-    fn vocab_size(&self) -> usize {
-        self.vocab_size
-    }
-
-    fn prefixes(&self) -> &'static [&'static str] {
-        PREFIXES
+    fn facts(&self) -> Facts<'_> {
+        Facts {
+            common: &self.common,
+            hidden_size: self.hidden_size.1,
+            max_positions: self.positions,
+            vocab_size: self.vocab_size,
+            prefixes: PREFIXES,
+        }
     }
 
     fn encoder(&self, builder: &mut GraphBuilder) -> Result<Encoder, GraphError> {

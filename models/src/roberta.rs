@@ -11,7 +11,7 @@ use loquat_runtime::{
 use serde::Deserialize;
 
 use crate::{
-    Encoder, HeadBuilder, HeadError, MaskedLm, Model, ModelError, Source, Task,
+    Encoder, Facts, HeadBuilder, HeadError, MaskedLm, Model, ModelError, Source, Task,
     bert::{Bert, BertConfig, POOLER},
     config::{Common, Fields},
 };
@@ -81,24 +81,14 @@ pub(crate) fn heads(task: Task, head: &mut HeadBuilder<'_>, eps: f32, tied: bool
 }
 
 impl Model for Roberta {
-    fn common(&self) -> &Common {
-        &self.bert.common
-    }
-
-    fn hidden_size(&self) -> usize {
-        self.bert.config.hidden_size
-    }
-
-    fn max_positions(&self) -> usize {
-        self.positions
-    }
-
-    fn vocab_size(&self) -> usize {
-        self.bert.config.vocab_size
-    }
-
-    fn prefixes(&self) -> &'static [&'static str] {
-        PREFIXES
+    fn facts(&self) -> Facts<'_> {
+        Facts {
+            common: &self.bert.common,
+            hidden_size: self.bert.config.hidden_size,
+            max_positions: self.positions,
+            vocab_size: self.bert.config.vocab_size,
+            prefixes: PREFIXES,
+        }
     }
 
     fn encoder(&self, builder: &mut GraphBuilder) -> Result<Encoder, GraphError> {

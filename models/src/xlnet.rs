@@ -10,7 +10,7 @@ use loquat_runtime::{
 use serde::Deserialize;
 
 use crate::{
-    Encoder, HeadBuilder, HeadError, Model, ModelError, Source, Task, blocks,
+    Encoder, Facts, HeadBuilder, HeadError, Model, ModelError, Source, Task, blocks,
     config::{Common, Expectation, Fields, check_dims, check_layers},
 };
 
@@ -154,24 +154,14 @@ impl Xlnet {
 }
 
 impl Model for Xlnet {
-    fn common(&self) -> &Common {
-        &self.common
-    }
-
-    fn hidden_size(&self) -> usize {
-        self.config.d_model
-    }
-
-    fn max_positions(&self) -> usize {
-        POSITIONS
-    }
-
-    fn vocab_size(&self) -> usize {
-        self.config.vocab_size
-    }
-
-    fn prefixes(&self) -> &'static [&'static str] {
-        PREFIXES
+    fn facts(&self) -> Facts<'_> {
+        Facts {
+            common: &self.common,
+            hidden_size: self.config.d_model,
+            max_positions: POSITIONS,
+            vocab_size: self.config.vocab_size,
+            prefixes: PREFIXES,
+        }
     }
 
     fn encoder(&self, builder: &mut GraphBuilder) -> Result<Encoder, GraphError> {
