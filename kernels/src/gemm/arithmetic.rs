@@ -18,8 +18,8 @@ pub enum Arithmetic {
     /// Values rounded to bytes: the weights of an output column to 127 steps either way of its largest, the activations of a row to 254 steps
     /// from its least to its greatest. Products are added up exactly.
     Int8,
-    /// Weights rounded to four bits, with a scale for each 32 of a column; activations and sums are `f32`. For products that are limited by
-    /// reading the weights, such as those of one row. See [`int4`](super::int4).
+    /// Weights rounded to four bits, with a scale for each 32 of a column, activations to 15 bits and a sign, with a scale for each 32 of a row.
+    /// For products that are limited by reading the weights, such as those of one row. See [`int4`](super::int4).
     Int4,
 }
 

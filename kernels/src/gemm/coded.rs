@@ -3,6 +3,7 @@
 use super::{
     Block, Epilogue, Grid, MicroKernel, PackedRhs,
     arithmetic::{RowCode, TILE_WORDS, encode, encode_row},
+    int4,
     microkernel::{CodedTile, TileFn},
 };
 use crate::{Arithmetic, Cpu, Exec, KernelError, MatMut, MatRef, view::SharedMat};
@@ -47,11 +48,12 @@ impl Layout {
 /// # Errors
 /// If the number overflows.
 pub fn scratch_len(rhs: &PackedRhs, rows: usize, workers: usize) -> Result<usize, KernelError> {
-    if !matches!(rhs.kernel().tile, TileFn::Coded { .. }) {
-        return Ok(0);
-    }
-    let layout = Layout::new(rhs.kernel(), rows, rhs.k(), workers);
-    layout.map(|layout| layout.len).ok_or(KernelError::TooLarge { what: "GEMM scratch", rows, cols: rhs.k() })
+    let len = match rhs.kernel().tile {
+        TileFn::InPlace(_) => Some(0),
+        TileFn::Coded { .. } => Layout::new(rhs.kernel(), rows, rhs.k(), workers).map(|layout| layout.len),
+        TileFn::Grouped { .. } => int4::scratch_len(rows, rhs.k()),
+    };
+    len.ok_or(KernelError::TooLarge { what: "GEMM scratch", rows, cols: rhs.k() })
 }
 
 /// What [`gemm`](super::gemm) does for kernels that read codes. The shapes have been checked.

@@ -1,14 +1,17 @@
-//! Weights of four bits for few rows, as in decoding: a product reads the weights at the speed of memory and decodes them in registers.
+//! Weights of four bits: for products that are limited by reading the weights, such as those of one row in decoding.
 //!
 //! Along the reduction, every [`GROUP`] weights of a column share a scale in `f16`; a weight is an integer from -8 to 7 times it.
-//! Activations stay `f32`. Each output is, group by group, one chain of multiply-adds of integers, then one of the groups' sums
-//! times their scales, whatever else is computed with it, so neither batch nor split changes its bits.
+//! Activations are coded too, each group of a row for itself: an integer of [`STEPS`] steps either way of zero, in two bytes, times the
+//! scale that takes the group's largest magnitude to the last step. That is finer than the `f16` or `bf16` that such weights meet elsewhere,
+//! and instructions for products of bytes take a whole word of weights at a time. The products of a group add up exactly; a column's
+//! sum then takes one multiply-add a group, in order, so neither rows, batch nor split changes its bits.
 //!
-//! A panel holds for each group first the columns' scales, then words of eight weights: the same lane of so many neighbouring vectors, and
-//! where a panel has fewer than eight vectors, of so many neighbouring steps of the reduction.
+//! A panel is a few strips, each as many columns as a vector has lanes. A strip is read front to back: for each group first the columns'
+//! scales, then four words of each column. Byte `i` of word `w` holds the weights `8 w + i` (the lower half) and `8 w + 4 + i`, each with 8 added.
 
 use std::ops::Range;
 
+use bytemuck::{Pod, Zeroable};
 use half::f16;
 
 use super::{
@@ -16,13 +19,19 @@ use super::{
     microkernel::{GroupedTile, TileFn, split_rows},
     table::ScratchTile,
 };
-use crate::{Cpu, Exec, Features, MatRef, view::SharedMat};
+use crate::{Cpu, Exec, Features, KernelError, MatMut, MatRef, view::SharedMat};
 
 /// Weights that share a scale.
 pub const GROUP: usize = 32;
 
-/// Weights in a word.
-const PER_WORD: usize = 8;
+/// Steps that a group's largest activation is away from zero: the upper of the two bytes that hold them stays within ±127.
+const STEPS: f32 = 127.0 * 256.0;
+
+/// Four weights of a column and the next four, a byte for one of each.
+const WEIGHTS_PER_WORD: usize = 8;
+
+/// Words of a column in a group.
+const WORDS: usize = GROUP / WEIGHTS_PER_WORD;
 
 const fn kernel(
     name: &'static str,
@@ -34,17 +43,18 @@ const fn kernel(
     MicroKernel { name, needs, arithmetic: Arithmetic::Int4, mr, nr, tile: TileFn::Grouped { run, lanes } }
 }
 
-pub(super) const SCALAR: MicroKernel = kernel("scalar-int4-1x8", Features::NONE, (1, 8), scalar::tile, 1);
+pub(super) const SCALAR: MicroKernel = kernel("scalar-int4-4x8", Features::NONE, (4, 8), scalar::tile, 8);
 #[cfg(target_arch = "x86_64")]
-pub(super) const AVX2: MicroKernel = kernel("x86_64-avx2-int4-3x32", Features::AVX2_FMA, (3, 32), avx2::tile, 8);
+pub(super) const AVX2: MicroKernel = kernel("x86_64-avx2-int4-4x32", Features::AVX2_FMA, (4, 32), avx2::tile, 8);
 #[cfg(target_arch = "x86_64")]
-pub(super) const AVX512: MicroKernel = kernel("x86_64-avx512-int4-3x128", Features::AVX512, (3, 128), avx512::tile, 16);
+pub(super) const VNNI: MicroKernel =
+    kernel("x86_64-avx512vnni-int4-4x64", Features::AVX512.union(Features::AVX512_VNNI), (4, 64), vnni::tile, 16);
 #[cfg(target_arch = "aarch64")]
-pub(super) const NEON: MicroKernel = kernel("aarch64-neon-int4-3x32", Features::NEON, (3, 32), neon::tile, 4);
+pub(super) const NEON: MicroKernel = kernel("aarch64-neon-int4-4x32", Features::NEON, (4, 32), neon::tile, 4);
 
-/// Words of a group in a panel of `nr` columns.
-fn group_len(nr: usize) -> usize {
-    nr / 2 + GROUP * nr / PER_WORD
+/// Words of a group in a strip.
+const fn group_len(lanes: usize) -> usize {
+    lanes / 2 + WORDS * lanes
 }
 
 /// Words of a panel of `nr` columns.
@@ -119,30 +129,103 @@ fn nearest_code(value: f32, inverse: f32) -> i8 {
 
 /// Writes the panel of the weight rows `columns`.
 pub(super) fn pack_panel(
-    (nr, lanes): (usize, usize),
+    lanes: usize,
     k: usize,
     columns: Range<usize>,
     fill: &(dyn Fn(usize, &mut [f32]) + Sync),
     panel: &mut [f32],
 ) {
-    let vectors = nr / lanes;
-    let steps = PER_WORD / vectors;
-    let (mut row, mut scales, mut codes) = (vec![0.0; k], vec![f16::ZERO; k.div_ceil(GROUP)], vec![0; k]);
+    let groups = k.div_ceil(GROUP);
+    let (mut row, mut scales, mut codes) = (vec![0.0; k], vec![f16::ZERO; groups], vec![0; k]);
     for (column, source) in columns.enumerate() {
         fill(source, &mut row);
         quantize(&row, &mut scales, &mut codes);
-        let (vector, lane) = (column / lanes, column % lanes);
-        let groups = panel.chunks_exact_mut(group_len(nr)).zip(codes.chunks(GROUP)).zip(&scales);
-        for ((group, codes), scale) in groups {
-            let (own_scales, words) = group.split_at_mut(nr / 2);
-            bytemuck::cast_slice_mut::<f32, u16>(own_scales)[column] = scale.to_bits();
+        let lane = column % lanes;
+        let strip = &mut panel[column / lanes * groups * group_len(lanes)..];
+        for ((group, codes), scale) in strip.chunks_exact_mut(group_len(lanes)).zip(codes.chunks(GROUP)).zip(&scales) {
+            let (own_scales, words) = group.split_at_mut(lanes / 2);
+            bytemuck::cast_slice_mut::<f32, u16>(own_scales)[lane] = scale.to_bits();
             let words: &mut [u32] = bytemuck::cast_slice_mut(words);
-            for (step, code) in codes.iter().enumerate() {
-                let nibble = step % steps * vectors + vector;
-                words[step / steps * lanes + lane] |= ((code + 8) as u32) << (4 * nibble);
+            for (i, code) in codes.iter().enumerate() {
+                let (word, byte, half) = (i / WEIGHTS_PER_WORD, i % 4, i % WEIGHTS_PER_WORD / 4);
+                words[word * lanes + lane] |= ((code + 8) as u32) << (8 * byte + 4 * half);
             }
         }
     }
+}
+
+/// A group of a row of activations in coded form: each is `scale` times 256 times its high byte and once its low one.
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+pub(crate) struct CodedGroup {
+    /// Not finite if an activation isn't.
+    scale: f32,
+    /// What the 8 that is added to every weight must be made up for with: -8 times the integers' sum.
+    start: i32,
+    high: [i8; GROUP],
+    low: [i8; GROUP],
+}
+
+impl CodedGroup {
+    /// Values that it takes in the scratch.
+    const LEN: usize = size_of::<CodedGroup>() / size_of::<f32>();
+
+    #[inline(always)]
+    fn new(values: &[f32; GROUP]) -> CodedGroup {
+        /// Groups with nothing larger count as zeros: their steps would be too small for a number.
+        const LEAST: f32 = 1e-30;
+        /// Adding it leaves a number's nearest integer in the low bits.
+        const ROUND: f32 = 12_582_912.0;
+        // Magnitudes compare like the numbers that their bits are, and a NaN is above all others, so that it isn't lost.
+        let largest = values.iter().fold(0, |most: u32, value| most.max(value.to_bits() & 0x7FFF_FFFF));
+        let largest = f32::from_bits(largest);
+        let (scale, factor) = if largest < LEAST { (0.0, 0.0) } else { (largest / STEPS, STEPS / largest) };
+        let mut group = CodedGroup { scale, ..CodedGroup::zeroed() };
+        let mut sum = 0i32;
+        for ((value, high), low) in values.iter().zip(&mut group.high).zip(&mut group.low) {
+            let integer = (value * factor + ROUND).to_bits().wrapping_sub(ROUND.to_bits()) as i32;
+            *low = integer as i8;
+            *high = (integer.wrapping_sub(i32::from(*low)) >> 8) as i8;
+            sum = sum.wrapping_add(integer);
+        }
+        group.start = sum.wrapping_mul(-8);
+        group
+    }
+
+    /// Four neighbouring bytes in a word.
+    #[inline(always)]
+    fn word(bytes: &[i8; GROUP], index: usize) -> i32 {
+        bytemuck::pod_read_unaligned(&bytemuck::bytes_of(bytes)[4 * index..4 * index + 4])
+    }
+}
+
+/// Codes a row, zeros behind its end.
+struct CodeRow<'a> {
+    values: &'a [f32],
+    groups: &'a mut [CodedGroup],
+}
+
+impl pulp::WithSimd for CodeRow<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: pulp::Simd>(self, _: S) {
+        let (whole, rest) = self.values.as_chunks::<GROUP>();
+        let (groups, last) = self.groups.split_at_mut(whole.len());
+        for (group, values) in groups.iter_mut().zip(whole) {
+            *group = CodedGroup::new(values);
+        }
+        if let [last, ..] = last {
+            let mut values = [0.0; GROUP];
+            values[..rest.len()].copy_from_slice(rest);
+            *last = CodedGroup::new(&values);
+        }
+    }
+}
+
+/// Number of `f32` that products of so many rows need as scratch; `None` if the number overflows.
+pub(super) fn scratch_len(rows: usize, k: usize) -> Option<usize> {
+    k.div_ceil(GROUP).checked_mul(CodedGroup::LEN)?.checked_mul(rows)
 }
 
 /// What [`gemm`](super::gemm) does for weights of four bits. The shapes have been checked.
@@ -152,58 +235,81 @@ pub(super) fn gemm(
     lhs: MatRef<'_>,
     rhs: &PackedRhs,
     epilogue: &Epilogue<'_>,
+    scratch: &mut [f32],
     out: SharedMat<'_>,
-) {
-    let grid = Grid::new(rhs.kernel(), exec.workers(), lhs.rows(), rhs.k(), rhs.panels());
-    exec.for_each(grid.items(), &|_, item| run_block(cpu, lhs, rhs, epilogue, out, &grid.block(item)));
+) -> Result<(), KernelError> {
+    let needed = super::scratch_len(rhs, lhs.rows(), exec.workers())?;
+    let found = scratch.len();
+    let coded = scratch.get_mut(..needed);
+    let coded = coded.ok_or(KernelError::Shape { what: "GEMM scratch", expected: needed, found })?;
+    let stride = rhs.k().div_ceil(GROUP) * CodedGroup::LEN;
+    let target = MatMut::new(coded, lhs.rows(), stride, stride)?.shared();
+    exec.for_each(lhs.rows(), &|_, row| {
+        // SAFETY: each item takes the one row that is its own.
+        let mut target = unsafe { target.rows_mut(row, 1) };
+        cpu.arch().dispatch(CodeRow { values: lhs.row(row), groups: bytemuck::cast_slice_mut(target.row_mut(0)) });
+    });
+    let coded: &[CodedGroup] = bytemuck::cast_slice(coded);
+    let grid = Grid::new(rhs.kernel(), exec.workers(), lhs.rows(), stride, rhs.panels());
+    exec.for_each(grid.items(), &|_, item| run_block(cpu, coded, rhs, epilogue, out, &grid.block(item)));
+    Ok(())
 }
 
-fn run_block(cpu: &Cpu, lhs: MatRef<'_>, rhs: &PackedRhs, epilogue: &Epilogue<'_>, out: SharedMat<'_>, block: &Block) {
+fn run_block(
+    cpu: &Cpu,
+    coded: &[CodedGroup],
+    rhs: &PackedRhs,
+    epilogue: &Epilogue<'_>,
+    out: SharedMat<'_>,
+    block: &Block,
+) {
     let MicroKernel { nr, mr, tile, .. } = *rhs.kernel();
     let TileFn::Grouped { run, .. } = tile else { return };
-    // Without a reduction no tile is computed, and the zeros that the scratch starts with are the sums.
+    let groups = rhs.k().div_ceil(GROUP);
     let mut scratch = ScratchTile::new();
     for panel in block.panel..block.panel + block.panels {
         let col = panel * nr;
         let cols = nr.min(rhs.n() - col);
         for (start, rows) in split_rows(block.rows, mr) {
             let row = block.row + start;
-            if rhs.k() > 0 {
-                // SAFETY: the kernel is one of `cpu`'s level, so this machine has what it needs. `k` is 1 or more, rows `row .. row + rows` and `k` columns lie in
-                // `lhs`, the panel is packed for the kernel and `k`, and the scratch tile holds `mr × nr` values.
-                unsafe {
-                    run(&GroupedTile {
-                        rows,
-                        k: rhs.k(),
-                        a: lhs.as_ptr().add(row * lhs.row_stride()),
-                        a_stride: lhs.row_stride(),
-                        b: rhs.panel(panel).as_ptr().cast(),
-                        c: scratch.as_mut_ptr(),
-                    });
-                }
+            // SAFETY: the kernel is one of `cpu`'s level, so this machine has what it needs. Rows `row .. row + rows` of `groups` each are
+            // coded, the panel is packed for the kernel and for `groups`, and the scratch tile holds `mr × nr` values.
+            unsafe {
+                run(&GroupedTile {
+                    rows,
+                    groups,
+                    a: coded[row * groups..].as_ptr(),
+                    b: rhs.panel(panel).as_ptr().cast(),
+                    c: scratch.as_mut_ptr(),
+                });
             }
             epilogue.store(cpu, scratch.values(), nr, out, (row, rows), (col, cols));
         }
     }
 }
 
-/// Vectors of one instruction set.
+/// A vector of columns, of one instruction set.
 ///
 /// # Safety
 /// Of all functions: the machine has the instruction set, and pointers are valid for the lanes that are read or written.
 trait Vector: Copy {
     const LANES: usize;
-    type Words: Copy;
+    /// Four weights of each column.
+    type Weights: Copy;
+    /// Sums of products of at most [`GROUP`] weights with bytes, for each column.
+    type Sums: Copy;
     unsafe fn zero() -> Self;
-    unsafe fn splat(value: f32) -> Self;
-    unsafe fn load(from: *const f32) -> Self;
     unsafe fn store(self, to: *mut f32);
     /// `f16` to `f32`.
     unsafe fn load_f16(from: *const u16) -> Self;
-    unsafe fn multiply_add(self, factor: Self, addend: Self) -> Self;
-    unsafe fn words(from: *const u32) -> Self::Words;
-    /// The integers in the bits from `SHIFT` on.
-    unsafe fn integers<const SHIFT: u32>(words: Self::Words) -> Self;
+    /// `self * factor * scale + addend`, in this order.
+    unsafe fn scale_and_add(self, scale: f32, factor: Self, addend: Self) -> Self;
+    /// The weights in the lower halves of a word's bytes, and those in the upper.
+    unsafe fn weights(from: *const u32) -> [Self::Weights; 2];
+    unsafe fn no_sums() -> Self::Sums;
+    unsafe fn add_products(sums: Self::Sums, weights: Self::Weights, bytes: i32) -> Self::Sums;
+    /// `256 * high + low + start`.
+    unsafe fn total(high: Self::Sums, low: Self::Sums, start: i32) -> Self;
     /// A hint to fetch a line that is read later.
     unsafe fn prefetch(_line: *const u32) {}
 }
@@ -211,55 +317,46 @@ trait Vector: Copy {
 /// Words ahead that a tile asks for: far enough for memory, and past the pages at whose ends the hardware's prefetchers stop.
 const AHEAD: usize = 512;
 
-/// A tile of `R` rows and `VECTORS` vectors of columns.
+/// A tile of `R` rows and so many strips.
 ///
 /// # Safety
-/// As for [`TileFn`], with `R` rows and `VECTORS` times `V::LANES` columns; inlined where the instruction set is enabled.
+/// As for [`TileFn`], with `R` rows and `STRIPS` times `V::LANES` columns; inlined where the instruction set is enabled.
 #[inline(always)]
-unsafe fn tile<V: Vector, const VECTORS: usize, const R: usize>(t: &GroupedTile) {
-    let nr = VECTORS * V::LANES;
-    let steps = PER_WORD / VECTORS;
+unsafe fn tile<V: Vector, const STRIPS: usize, const R: usize>(t: &GroupedTile) {
     let mut group = t.b;
-    // SAFETY: the caller's, with `k` 1 or more: a group of the panel is its columns' scales and the words of `GROUP` steps; `c` takes `nr` values in each row;
-    // rows have `k` values.
-    unsafe {
-        for first in (0..t.k).step_by(GROUP) {
-            let count = GROUP.min(t.k - first);
-            let mut words = group.add(nr / 2);
-            let mut sums = [[V::zero(); VECTORS]; R];
-            let mut a = t.a.add(first);
-            // The words of `steps` steps of the reduction, of which there may be fewer left.
-            macro_rules! words {
-                ($left:expr, $($nibble:literal)*) => {
-                    let packed = V::words(words);
-                    $(
-                        if $nibble / VECTORS < $left {
-                            let weights = V::integers::<{ 4 * $nibble }>(packed);
-                            for (row, sums) in sums.iter_mut().enumerate() {
-                                let value = V::splat(*a.add(row * t.a_stride + $nibble / VECTORS));
-                                sums[$nibble % VECTORS] = weights.multiply_add(value, sums[$nibble % VECTORS]);
-                            }
+    for strip in 0..STRIPS {
+        // SAFETY: the caller's: the panel is strips of `groups` groups, each the columns' scales and `WORDS` words of every column; there
+        // are `R` coded rows of `groups` groups, and `c` takes as many rows.
+        unsafe {
+            let mut totals = [V::zero(); R];
+            for i in 0..t.groups {
+                let words = group.add(V::LANES / 2);
+                let (mut high, mut low) = ([V::no_sums(); R], [V::no_sums(); R]);
+                macro_rules! word {
+                    ($($word:literal)*) => {$(
+                        V::prefetch(words.wrapping_add($word * V::LANES + AHEAD));
+                        let [first, second] = V::weights(words.add($word * V::LANES));
+                        for row in 0..R {
+                            let a = &*t.a.add(row * t.groups + i);
+                            let [high, low] = [&mut high[row], &mut low[row]];
+                            *high = V::add_products(*high, first, CodedGroup::word(&a.high, 2 * $word));
+                            *low = V::add_products(*low, first, CodedGroup::word(&a.low, 2 * $word));
+                            *high = V::add_products(*high, second, CodedGroup::word(&a.high, 2 * $word + 1));
+                            *low = V::add_products(*low, second, CodedGroup::word(&a.low, 2 * $word + 1));
                         }
-                    )*
-                };
-            }
-            for _ in 0..count / steps {
-                V::prefetch(words.wrapping_add(AHEAD));
-                words!(steps, 0 1 2 3 4 5 6 7);
-                words = words.add(V::LANES);
-                a = a.add(steps);
-            }
-            if !count.is_multiple_of(steps) {
-                words!(count % steps, 0 1 2 3 4 5 6 7);
-            }
-            for (row, sums) in sums.iter().enumerate() {
-                for (vector, sum) in sums.iter().enumerate() {
-                    let c = t.c.add(row * nr + vector * V::LANES);
-                    let total = if first == 0 { V::zero() } else { V::load(c) };
-                    V::load_f16(group.cast::<u16>().add(vector * V::LANES)).multiply_add(*sum, total).store(c);
+                    )*};
                 }
+                word!(0 1 2 3);
+                let scales = V::load_f16(group.cast());
+                for row in 0..R {
+                    let a = &*t.a.add(row * t.groups + i);
+                    totals[row] = V::total(high[row], low[row], a.start).scale_and_add(a.scale, scales, totals[row]);
+                }
+                group = group.add(group_len(V::LANES));
             }
-            group = group.wrapping_add(nr / 2 + GROUP / steps * V::LANES);
+            for (row, total) in totals.iter().enumerate() {
+                total.store(t.c.add((row * STRIPS + strip) * V::LANES));
+            }
         }
     }
 }
@@ -268,56 +365,80 @@ unsafe fn tile<V: Vector, const VECTORS: usize, const R: usize>(t: &GroupedTile)
 #[cfg(any(target_arch = "aarch64", test))]
 const HALF_FACTOR: f32 = f32::from_bits((127 + 112) << 23);
 
+/// Defines `tile`, for the instruction set given.
+macro_rules! tile {
+    ($(#[$attribute:meta])* $vector:ty, $strips:literal) => {
+        $(#[$attribute])*
+        pub(super) unsafe fn tile(t: &GroupedTile) {
+            // SAFETY: the caller's; the rows are those that the function is compiled for.
+            unsafe {
+                match t.rows {
+                    1 => super::tile::<$vector, $strips, 1>(t),
+                    2 => super::tile::<$vector, $strips, 2>(t),
+                    3 => super::tile::<$vector, $strips, 3>(t),
+                    _ => super::tile::<$vector, $strips, 4>(t),
+                }
+            }
+        }
+    };
+}
+
 mod scalar {
+    use std::array::from_fn;
+
     use half::f16;
 
     use super::{GroupedTile, Vector};
 
-    impl Vector for f32 {
-        const LANES: usize = 1;
-        type Words = u32;
+    const LANES: usize = 8;
 
-        unsafe fn zero() -> f32 {
-            0.0
-        }
+    impl Vector for [f32; LANES] {
+        const LANES: usize = LANES;
+        type Weights = [u32; LANES];
+        type Sums = [i32; LANES];
 
-        unsafe fn splat(value: f32) -> f32 {
-            value
-        }
-
-        unsafe fn load(from: *const f32) -> f32 {
-            // SAFETY: the caller's.
-            unsafe { *from }
+        unsafe fn zero() -> Self {
+            [0.0; LANES]
         }
 
         unsafe fn store(self, to: *mut f32) {
-            // SAFETY: the caller's.
-            unsafe { *to = self }
+            // SAFETY: the caller's, here and below.
+            unsafe { to.cast::<Self>().write_unaligned(self) }
         }
 
-        unsafe fn load_f16(from: *const u16) -> f32 {
-            // SAFETY: the caller's.
-            f16::from_bits(unsafe { *from }).to_f32()
+        unsafe fn load_f16(from: *const u16) -> Self {
+            // SAFETY: as above.
+            let bits = unsafe { from.cast::<[u16; LANES]>().read_unaligned() };
+            bits.map(|bits| f16::from_bits(bits).to_f32())
         }
 
-        unsafe fn multiply_add(self, factor: f32, addend: f32) -> f32 {
-            self * factor + addend
+        unsafe fn scale_and_add(self, scale: f32, factor: Self, addend: Self) -> Self {
+            from_fn(|lane| self[lane] * scale * factor[lane] + addend[lane])
         }
 
-        unsafe fn words(from: *const u32) -> u32 {
-            // SAFETY: the caller's.
-            unsafe { *from }
+        unsafe fn weights(from: *const u32) -> [Self::Weights; 2] {
+            // SAFETY: as above.
+            let words = unsafe { from.cast::<[u32; LANES]>().read_unaligned() };
+            [words.map(|word| word & 0x0F0F_0F0F), words.map(|word| word >> 4 & 0x0F0F_0F0F)]
         }
 
-        unsafe fn integers<const SHIFT: u32>(words: u32) -> f32 {
-            (words >> SHIFT & 15) as f32 - 8.0
+        unsafe fn no_sums() -> Self::Sums {
+            [0; LANES]
+        }
+
+        unsafe fn add_products(sums: Self::Sums, weights: Self::Weights, bytes: i32) -> Self::Sums {
+            from_fn(|lane| {
+                let pairs = weights[lane].to_le_bytes().into_iter().zip(bytes.to_le_bytes());
+                sums[lane] + pairs.map(|(weight, byte)| i32::from(weight) * i32::from(byte as i8)).sum::<i32>()
+            })
+        }
+
+        unsafe fn total(high: Self::Sums, low: Self::Sums, start: i32) -> Self {
+            from_fn(|lane| (256 * high[lane] + low[lane]).wrapping_add(start) as f32)
         }
     }
 
-    pub(super) unsafe fn tile(t: &GroupedTile) {
-        // SAFETY: the caller's.
-        unsafe { super::tile::<f32, 8, 1>(t) }
-    }
+    tile!([f32; LANES], 1);
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -328,24 +449,14 @@ mod avx2 {
 
     impl Vector for __m256 {
         const LANES: usize = 8;
-        type Words = __m256i;
+        type Weights = __m256i;
+        /// Sums of two neighbouring products each, in 16 bits: eight of at most 2 × 15 × 128 fit.
+        type Sums = __m256i;
 
         #[inline(always)]
         unsafe fn zero() -> __m256 {
             // SAFETY: the caller's, here and below.
             unsafe { _mm256_setzero_ps() }
-        }
-
-        #[inline(always)]
-        unsafe fn splat(value: f32) -> __m256 {
-            // SAFETY: as above.
-            unsafe { _mm256_set1_ps(value) }
-        }
-
-        #[inline(always)]
-        unsafe fn load(from: *const f32) -> __m256 {
-            // SAFETY: as above.
-            unsafe { _mm256_loadu_ps(from) }
         }
 
         #[inline(always)]
@@ -361,24 +472,40 @@ mod avx2 {
         }
 
         #[inline(always)]
-        unsafe fn multiply_add(self, factor: __m256, addend: __m256) -> __m256 {
+        unsafe fn scale_and_add(self, scale: f32, factor: __m256, addend: __m256) -> __m256 {
             // SAFETY: as above.
-            unsafe { _mm256_fmadd_ps(self, factor, addend) }
+            unsafe { _mm256_fmadd_ps(_mm256_mul_ps(self, _mm256_set1_ps(scale)), factor, addend) }
         }
 
         #[inline(always)]
-        unsafe fn words(from: *const u32) -> __m256i {
-            // SAFETY: as above.
-            unsafe { _mm256_loadu_si256(from.cast()) }
-        }
-
-        #[inline(always)]
-        unsafe fn integers<const SHIFT: u32>(words: __m256i) -> __m256 {
+        unsafe fn weights(from: *const u32) -> [__m256i; 2] {
             // SAFETY: as above.
             unsafe {
-                let codes = _mm256_srl_epi32(words, _mm_cvtsi32_si128(SHIFT as i32));
-                let codes = _mm256_and_si256(codes, _mm256_set1_epi32(15));
-                _mm256_cvtepi32_ps(_mm256_sub_epi32(codes, _mm256_set1_epi32(8)))
+                let (words, mask) = (_mm256_loadu_si256(from.cast()), _mm256_set1_epi8(15));
+                [_mm256_and_si256(words, mask), _mm256_and_si256(_mm256_srli_epi16::<4>(words), mask)]
+            }
+        }
+
+        #[inline(always)]
+        unsafe fn no_sums() -> __m256i {
+            // SAFETY: as above.
+            unsafe { _mm256_setzero_si256() }
+        }
+
+        #[inline(always)]
+        unsafe fn add_products(sums: __m256i, weights: __m256i, bytes: i32) -> __m256i {
+            // SAFETY: as above.
+            unsafe { _mm256_add_epi16(sums, _mm256_maddubs_epi16(weights, _mm256_set1_epi32(bytes))) }
+        }
+
+        #[inline(always)]
+        unsafe fn total(high: __m256i, low: __m256i, start: i32) -> __m256 {
+            // SAFETY: as above.
+            unsafe {
+                let ones = _mm256_set1_epi16(1);
+                let high = _mm256_slli_epi32::<8>(_mm256_madd_epi16(high, ones));
+                let low = _mm256_add_epi32(_mm256_madd_epi16(low, ones), _mm256_set1_epi32(start));
+                _mm256_cvtepi32_ps(_mm256_add_epi32(high, low))
             }
         }
 
@@ -389,45 +516,28 @@ mod avx2 {
         }
     }
 
-    #[target_feature(enable = "avx2,fma,f16c")]
-    pub(super) unsafe fn tile(t: &GroupedTile) {
-        // SAFETY: the caller's; the rows are those that the function is compiled for.
-        unsafe {
-            match t.rows {
-                1 => super::tile::<__m256, 4, 1>(t),
-                2 => super::tile::<__m256, 4, 2>(t),
-                _ => super::tile::<__m256, 4, 3>(t),
-            }
-        }
-    }
+    tile!(
+        #[target_feature(enable = "avx2,fma,f16c")]
+        __m256,
+        4
+    );
 }
 
 #[cfg(target_arch = "x86_64")]
-mod avx512 {
+mod vnni {
     use std::arch::x86_64::*;
 
     use super::{GroupedTile, Vector};
 
     impl Vector for __m512 {
         const LANES: usize = 16;
-        type Words = __m512i;
+        type Weights = __m512i;
+        type Sums = __m512i;
 
         #[inline(always)]
         unsafe fn zero() -> __m512 {
             // SAFETY: the caller's, here and below.
             unsafe { _mm512_setzero_ps() }
-        }
-
-        #[inline(always)]
-        unsafe fn splat(value: f32) -> __m512 {
-            // SAFETY: as above.
-            unsafe { _mm512_set1_ps(value) }
-        }
-
-        #[inline(always)]
-        unsafe fn load(from: *const f32) -> __m512 {
-            // SAFETY: as above.
-            unsafe { _mm512_loadu_ps(from) }
         }
 
         #[inline(always)]
@@ -443,26 +553,38 @@ mod avx512 {
         }
 
         #[inline(always)]
-        unsafe fn multiply_add(self, factor: __m512, addend: __m512) -> __m512 {
+        unsafe fn scale_and_add(self, scale: f32, factor: __m512, addend: __m512) -> __m512 {
             // SAFETY: as above.
-            unsafe { _mm512_fmadd_ps(self, factor, addend) }
+            unsafe { _mm512_fmadd_ps(_mm512_mul_ps(self, _mm512_set1_ps(scale)), factor, addend) }
         }
 
         #[inline(always)]
-        unsafe fn words(from: *const u32) -> __m512i {
-            // SAFETY: as above.
-            unsafe { _mm512_loadu_si512(from.cast()) }
-        }
-
-        /// Looks the low four bits of each lane up in a table of 16: one instruction for mask, conversion and offset.
-        #[inline(always)]
-        unsafe fn integers<const SHIFT: u32>(words: __m512i) -> __m512 {
+        unsafe fn weights(from: *const u32) -> [__m512i; 2] {
             // SAFETY: as above.
             unsafe {
-                let table = _mm512_setr_ps(
-                    -8.0, -7.0, -6.0, -5.0, -4.0, -3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0,
-                );
-                _mm512_permutexvar_ps(_mm512_srli_epi32::<SHIFT>(words), table)
+                let (words, mask) = (_mm512_loadu_si512(from.cast()), _mm512_set1_epi32(0x0F0F_0F0F));
+                [_mm512_and_si512(words, mask), _mm512_and_si512(_mm512_srli_epi32::<4>(words), mask)]
+            }
+        }
+
+        #[inline(always)]
+        unsafe fn no_sums() -> __m512i {
+            // SAFETY: as above.
+            unsafe { _mm512_setzero_si512() }
+        }
+
+        #[inline(always)]
+        unsafe fn add_products(sums: __m512i, weights: __m512i, bytes: i32) -> __m512i {
+            // SAFETY: as above.
+            unsafe { _mm512_dpbusd_epi32(sums, weights, _mm512_set1_epi32(bytes)) }
+        }
+
+        #[inline(always)]
+        unsafe fn total(high: __m512i, low: __m512i, start: i32) -> __m512 {
+            // SAFETY: as above.
+            unsafe {
+                let low = _mm512_add_epi32(low, _mm512_set1_epi32(start));
+                _mm512_cvtepi32_ps(_mm512_add_epi32(_mm512_slli_epi32::<8>(high), low))
             }
         }
 
@@ -473,17 +595,11 @@ mod avx512 {
         }
     }
 
-    #[target_feature(enable = "avx512f")]
-    pub(super) unsafe fn tile(t: &GroupedTile) {
-        // SAFETY: the caller's; the rows are those that the function is compiled for.
-        unsafe {
-            match t.rows {
-                1 => super::tile::<__m512, 8, 1>(t),
-                2 => super::tile::<__m512, 8, 2>(t),
-                _ => super::tile::<__m512, 8, 3>(t),
-            }
-        }
-    }
+    tile!(
+        #[target_feature(enable = "avx512f,avx512vnni")]
+        __m512,
+        4
+    );
 }
 
 #[cfg(target_arch = "aarch64")]
@@ -494,24 +610,14 @@ mod neon {
 
     impl Vector for float32x4_t {
         const LANES: usize = 4;
-        type Words = uint32x4_t;
+        type Weights = int8x16_t;
+        /// Sums of single products in 16 bits, of the first two columns and of the others: eight of at most 15 × 128 fit.
+        type Sums = [int16x8_t; 2];
 
         #[inline(always)]
         unsafe fn zero() -> float32x4_t {
             // SAFETY: the caller's, here and below.
             unsafe { vdupq_n_f32(0.0) }
-        }
-
-        #[inline(always)]
-        unsafe fn splat(value: f32) -> float32x4_t {
-            // SAFETY: as above.
-            unsafe { vdupq_n_f32(value) }
-        }
-
-        #[inline(always)]
-        unsafe fn load(from: *const f32) -> float32x4_t {
-            // SAFETY: as above.
-            unsafe { vld1q_f32(from) }
         }
 
         #[inline(always)]
@@ -533,39 +639,51 @@ mod neon {
         }
 
         #[inline(always)]
-        unsafe fn multiply_add(self, factor: float32x4_t, addend: float32x4_t) -> float32x4_t {
+        unsafe fn scale_and_add(self, scale: f32, factor: float32x4_t, addend: float32x4_t) -> float32x4_t {
             // SAFETY: as above.
-            unsafe { vfmaq_f32(addend, self, factor) }
+            unsafe { vfmaq_f32(addend, vmulq_n_f32(self, scale), factor) }
         }
 
         #[inline(always)]
-        unsafe fn words(from: *const u32) -> uint32x4_t {
-            // SAFETY: as above.
-            unsafe { vld1q_u32(from) }
-        }
-
-        #[inline(always)]
-        unsafe fn integers<const SHIFT: u32>(words: uint32x4_t) -> float32x4_t {
+        unsafe fn weights(from: *const u32) -> [int8x16_t; 2] {
             // SAFETY: as above.
             unsafe {
-                let codes = vshlq_u32(words, vdupq_n_s32(-(SHIFT as i32)));
-                let codes = vandq_u32(codes, vdupq_n_u32(15));
-                vcvtq_f32_s32(vsubq_s32(vreinterpretq_s32_u32(codes), vdupq_n_s32(8)))
+                let bytes = vreinterpretq_u8_u32(vld1q_u32(from));
+                [vreinterpretq_s8_u8(vandq_u8(bytes, vdupq_n_u8(15))), vreinterpretq_s8_u8(vshrq_n_u8::<4>(bytes))]
+            }
+        }
+
+        #[inline(always)]
+        unsafe fn no_sums() -> [int16x8_t; 2] {
+            // SAFETY: as above.
+            unsafe { [vdupq_n_s16(0); 2] }
+        }
+
+        #[inline(always)]
+        unsafe fn add_products(sums: [int16x8_t; 2], weights: int8x16_t, bytes: i32) -> [int16x8_t; 2] {
+            // SAFETY: as above.
+            unsafe {
+                let bytes = vreinterpretq_s8_s32(vdupq_n_s32(bytes));
+                [vmlal_s8(sums[0], vget_low_s8(weights), vget_low_s8(bytes)), vmlal_high_s8(sums[1], weights, bytes)]
+            }
+        }
+
+        #[inline(always)]
+        unsafe fn total(high: [int16x8_t; 2], low: [int16x8_t; 2], start: i32) -> float32x4_t {
+            // SAFETY: as above.
+            unsafe {
+                let columns = |[first, second]: [int16x8_t; 2]| vpaddq_s32(vpaddlq_s16(first), vpaddlq_s16(second));
+                let low = vaddq_s32(columns(low), vdupq_n_s32(start));
+                vcvtq_f32_s32(vaddq_s32(vshlq_n_s32::<8>(columns(high)), low))
             }
         }
     }
 
-    #[target_feature(enable = "neon")]
-    pub(super) unsafe fn tile(t: &GroupedTile) {
-        // SAFETY: the caller's; the rows are those that the function is compiled for.
-        unsafe {
-            match t.rows {
-                1 => super::tile::<float32x4_t, 8, 1>(t),
-                2 => super::tile::<float32x4_t, 8, 2>(t),
-                _ => super::tile::<float32x4_t, 8, 3>(t),
-            }
-        }
-    }
+    tile!(
+        #[target_feature(enable = "neon")]
+        float32x4_t,
+        8
+    );
 }
 
 #[cfg(test)]

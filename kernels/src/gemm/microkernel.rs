@@ -1,6 +1,6 @@
 //! What a microkernel is, and the call that runs one.
 
-use super::Arithmetic;
+use super::{Arithmetic, int4::CodedGroup};
 use crate::Features;
 
 /// One tile of a product: `c[rows, nr] = a[rows, k] · b[k, nr]`.
@@ -85,17 +85,15 @@ pub(crate) struct CodedTile {
     pub prefetch_lines: usize,
 }
 
-/// One tile of a product of `f32` rows with weights in groups that share a scale. See [`int4`](super::int4) for the panel.
+/// One tile of a product of rows with weights in groups that share a scale. See [`int4`](super::int4) for rows and panel.
 #[derive(Clone, Copy)]
 pub(crate) struct GroupedTile {
     /// Rows to compute, `1 ..= mr`.
     pub rows: usize,
-    /// Length of the reduction, 1 or more.
-    pub k: usize,
-    /// First row of the left-hand side.
-    pub a: *const f32,
-    /// Values.
-    pub a_stride: usize,
+    /// Groups in a row, and in a column of the panel.
+    pub groups: usize,
+    /// First coded row of the left-hand side; the others follow.
+    pub a: *const CodedGroup,
     /// The panel.
     pub b: *const u32,
     /// `mr` rows of `nr` values, written for `rows`.
@@ -121,7 +119,7 @@ pub(crate) enum TileFn {
         /// The least byte of a row: -128, or 0 if the kernel takes bytes without sign.
         least: i32,
     },
-    /// Reads `f32` rows where they lie, and panels of integers with their scales.
+    /// Reads rows and panels of integers in groups, with their scales.
     Grouped {
         run: unsafe fn(&GroupedTile),
         /// Columns in a vector of the instruction set.

@@ -5,7 +5,7 @@
 //! multiply-adds from `k = 0` up, whatever tile it falls in, which is why neither the batch nor the split changes its bits.
 //!
 //! In other arithmetics than `f32` both sides are coded first: the weights when they are packed, the left-hand rows at the beginning of
-//! each product, each row for itself. See [`Arithmetic`]. Weights of four bits meet rows of `f32`: see [`int4`].
+//! each product, each row for itself. See [`Arithmetic`]. Weights of four bits: see [`int4`].
 
 mod arithmetic;
 mod coded;
@@ -71,10 +71,7 @@ pub fn gemm(
     match kernel.tile {
         TileFn::InPlace(_) => {}
         TileFn::Coded { .. } => return coded::gemm(cpu, exec, lhs, rhs, epilogue, scratch, out),
-        TileFn::Grouped { .. } => {
-            int4::gemm(cpu, exec, lhs, rhs, epilogue, out.shared());
-            return Ok(());
-        }
+        TileFn::Grouped { .. } => return int4::gemm(cpu, exec, lhs, rhs, epilogue, scratch, out.shared()),
     }
 
     let grid = Grid::new(kernel, exec.workers(), lhs.rows(), rhs.k(), rhs.panels());

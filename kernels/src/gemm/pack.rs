@@ -219,7 +219,7 @@ fn pack_each(
         let columns = panel * kernel.nr..n.min((panel + 1) * kernel.nr);
         let fill = |row: usize, out: &mut [f32]| fill(matrix, row, out);
         match kernel.tile {
-            TileFn::Grouped { lanes, .. } => int4::pack_panel((kernel.nr, lanes), k, columns, &fill, target.row_mut(0)),
+            TileFn::Grouped { lanes, .. } => int4::pack_panel(lanes, k, columns, &fill, target.row_mut(0)),
             _ => pack_panel(cpu, kernel, k, columns, &fill, target.row_mut(0)),
         }
     });

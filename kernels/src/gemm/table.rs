@@ -38,7 +38,7 @@ pub const MICROKERNELS: &[MicroKernel] = &[
     #[cfg(target_arch = "x86_64")]
     super::int4::AVX2,
     #[cfg(target_arch = "x86_64")]
-    super::int4::AVX512,
+    super::int4::VNNI,
 ];
 
 /// The microkernels for an arithmetic at the level of `cpu`; none where the level has no instructions for it.
