@@ -16,7 +16,8 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
 os.environ["TRANSFORMERS_VERBOSITY"] = "error"
 
-HEADS, HIDDEN = "num_attention_heads", "hidden_size"
+# Names of the sizes in configurations; DistilBERT has its own.
+HEADS, HIDDEN = ("num_attention_heads", "n_heads"), ("hidden_size", "dim")
 
 
 def main() -> None:
@@ -57,10 +58,10 @@ def unpack(folder: pathlib.Path) -> pathlib.Path:
 
 def embedder(model: pathlib.Path, attention: str, masked: bool):
     """The encoder with mean pooling and L2 normalisation, as sentence-transformers computes them."""
+    import protocol
     import torch
-    from transformers import AutoModel
 
-    encoder = AutoModel.from_pretrained(model, attn_implementation=attention, add_pooling_layer=False).eval()
+    encoder = protocol.encoder(model, attention).eval()
 
     class Masked(torch.nn.Module):
         def __init__(self):
@@ -128,8 +129,9 @@ def export_onnx(model: pathlib.Path, folder: pathlib.Path) -> dict[str, str]:
             from onnxruntime.transformers import optimizer
 
             config = json.loads((model / "config.json").read_text())
+            heads, hidden = (next(config[name] for name in names if name in config) for names in (HEADS, HIDDEN))
             optimized = optimizer.optimize_model(
-                str(path), model_type="bert", num_heads=config[HEADS], hidden_size=config[HIDDEN], opt_level=0
+                str(path), model_type="bert", num_heads=heads, hidden_size=hidden, opt_level=0
             )
             optimized.save_model_to_file(str(fused))
         graphs[f"{name}_fused"] = str(fused)

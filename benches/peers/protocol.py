@@ -32,6 +32,14 @@ BATCH_SIZES = (1, 8, 32)
 Run = Callable[[], np.ndarray]
 
 
+def encoder(folder, attention: str):
+    """The PyTorch model, without a pooler where its architecture has one."""
+    from transformers import AutoConfig, AutoModel
+
+    pooler = {} if AutoConfig.from_pretrained(folder).model_type == "distilbert" else {"add_pooling_layer": False}
+    return AutoModel.from_pretrained(folder, attn_implementation=attention, **pooler)
+
+
 @dataclass
 class Batch:
     """Sequences of similar length, padded with zeros to the longest. `rows` says where each belongs in the request."""

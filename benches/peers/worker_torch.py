@@ -17,12 +17,11 @@ class Torch:
 
     def __init__(self, manifest: dict, threads: int, precision: str):
         import torch
-        from transformers import AutoModel
 
         self.torch, self.version = torch, torch.__version__.split("+")[0]
         torch.set_num_threads(threads)
         torch.set_float32_matmul_precision("highest")
-        model = AutoModel.from_pretrained(manifest["model"], attn_implementation="sdpa", add_pooling_layer=False)
+        model = protocol.encoder(manifest["model"], "sdpa")
         model = (model.bfloat16() if precision == "bf16" else model.float()).eval()
         if precision == "int8":
             from torch.ao.quantization import quantize_dynamic

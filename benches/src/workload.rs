@@ -25,14 +25,17 @@ pub fn all() -> Result<Vec<Workload>> {
     Ok(serde_json::from_str::<File>(include_str!("../workloads.json"))?.workloads)
 }
 
-/// The size of a BERT encoder, from its `config.json`.
+/// The size of a BERT encoder, from its `config.json`; DistilBERT has names of its own.
 #[derive(Debug, Clone, Deserialize)]
 pub struct EncoderSize {
     /// Width of a hidden state.
+    #[serde(alias = "dim")]
     pub hidden_size: usize,
     /// Number of layers.
+    #[serde(alias = "n_layers")]
     pub num_hidden_layers: usize,
     /// Width inside the feed-forward block.
+    #[serde(alias = "hidden_dim")]
     pub intermediate_size: usize,
 }
 

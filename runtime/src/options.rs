@@ -61,8 +61,8 @@ pub enum Precision {
     Bf16,
     /// Weights and activations rounded to bytes, with a scale for each column of weights and each row of activations; sums are exact.
     Int8,
-    /// Weights rounded to four bits, with a scale for each 32 inputs of an output; activations and sums stay `f32`. A seventh of the memory, and
-    /// as much less to read for each token of a lone sequence. With many tokens the other precisions are faster.
+    /// Weights rounded to four bits, with a scale for each 32 inputs of an output, activations to 16 bits, likewise; sums in `f32`. A seventh of
+    /// the memory, and as much less to read for each token of a lone sequence. With many tokens the other precisions are faster.
     Int4,
     /// What quantised weights say of themselves ([`Quantization::precision`](crate::weights::Quantization::precision)); with other weights
     /// the fastest way that stays within `f32` tolerances on this machine, which today is [`Precision::F32`] everywhere.

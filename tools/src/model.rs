@@ -50,7 +50,7 @@ pub enum Precision {
     Bf16,
     /// Bytes, with a scale for each row of activations and each column of weights.
     Int8,
-    /// Weights of four bits, with a scale for each 32; activations in f32. Reads the least memory.
+    /// Weights of four bits, with a scale for each 32; activations of 16. Reads the least memory.
     Int4,
     /// The fastest that stays within f32's tolerance on this machine.
     Auto,
