@@ -16,43 +16,53 @@ const BITS: usize = 8;
 /// Between which characters tokens reach. Places between two characters of ASCII are not in it: words of these are tokens to a large part.
 #[derive(Debug)]
 pub(super) struct ByteNeighbours {
-    /// By the byte before a place and the one behind it, for each number of bytes that tokens have on both sides, a bit.
+    /// By the byte before a place (lower) and the one behind it, for each number of bytes that tokens have on both sides, a bit.
     lengths: Vec<u16>,
     /// A bit for each context of a token, at a place that its hash says.
     contexts: Vec<u64>,
     shift: u32,
 }
 
-/// The bytes of a text or token around a place, the nearest lowest, zeros where there are none.
+/// The [`SIDE`] bytes before a place, then as many behind it, the first of them lowest, and something above. What is beyond the ends of a word
+/// makes no difference: a token that reaches over the place has its bytes within the word.
 #[derive(Clone, Copy)]
-struct Around {
-    before: u64,
-    behind: u64,
-}
+struct Around(u64);
+
+/// For each bit of [`lengths`](ByteNeighbours::lengths), the bytes that a token has around a place.
+const KEPT: [u64; 16] = {
+    let mut kept = [0; 16];
+    let mut bit = 0;
+    while bit < SIDE * SIDE {
+        let (before, behind) = (bit / SIDE + 1, bit % SIDE + 1);
+        kept[bit] = ((1 << (8 * (before + behind))) - 1) << (8 * (SIDE - before));
+        bit += 1;
+    }
+    kept
+};
 
 impl Around {
     #[inline]
     fn new(bytes: &[u8], at: usize) -> Self {
-        let byte = |at: usize| bytes.get(at).map_or(0, |&byte| u64::from(byte));
-        let before = |distance| at.checked_sub(distance).map_or(0, byte);
-        Around {
-            before: before(1) | before(2) << 8 | before(3) << 16,
-            behind: byte(at) | byte(at + 1) << 8 | byte(at + 2) << 16,
-        }
+        let eight = at.checked_sub(SIDE).and_then(|first| bytes.get(first..)?.first_chunk());
+        Around(eight.map_or_else(|| Self::near_an_end(bytes, at), |&eight| u64::from_le_bytes(eight)))
     }
 
-    /// Of the nearest bytes.
+    #[cold]
+    fn near_an_end(bytes: &[u8], at: usize) -> u64 {
+        let byte = |place: usize| (at + place).checked_sub(SIDE).and_then(|at| bytes.get(at)).copied();
+        u64::from_le_bytes(std::array::from_fn(|place| byte(place).unwrap_or_default()))
+    }
+
+    /// Of the byte before the place and the one behind it.
     #[inline]
     fn pair(self) -> usize {
-        (self.before as u8 as usize) << 8 | self.behind as u8 as usize
+        (self.0 >> (8 * (SIDE - 1))) as usize & 0xFFFF
     }
 
     /// What a token has around a place that has so many bytes on both sides, as bit of [`lengths`](ByteNeighbours::lengths) says.
     #[inline]
     fn context(self, bit: u32) -> u64 {
-        let kept = |count: u32| (1 << (8 * (count + 1))) - 1;
-        let (before, behind) = (self.before & kept(bit / SIDE as u32), self.behind & kept(bit % SIDE as u32));
-        u64::from(bit) << (16 * SIDE) | before << (8 * SIDE) | behind
+        self.0 & KEPT[bit as usize % KEPT.len()] | u64::from(bit) << (16 * SIDE)
     }
 }
 
@@ -98,10 +108,9 @@ impl ByteNeighbours {
         ((context ^ context >> 29).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> self.shift) as usize
     }
 
-    /// Whether a token may reach over the place before `word[at]`.
+    /// Whether a token may reach over this place of a text.
     #[inline]
-    fn are_joined(&self, word: &[u8], at: usize) -> bool {
-        let around = Around::new(word, at);
+    fn are_joined(&self, around: Around) -> bool {
         let mut bits = u32::from(self.lengths[around.pair()]);
         while bits != 0 {
             let place = self.place(around.context(bits.trailing_zeros()));
@@ -113,10 +122,17 @@ impl ByteNeighbours {
         false
     }
 
-    /// The first place after `start` to cut a word.
+    /// The first place after `start` to cut the word that ends at `end`, if there is one.
     #[inline]
-    pub(super) fn cut_after(&self, start: usize, word: &[u8]) -> Option<usize> {
-        (start + 1..word.len()).find(|&at| is_place(word[at - 1], word[at]) && !self.are_joined(word, at))
+    pub(super) fn cut_after(&self, start: usize, end: usize, text: &[u8]) -> Option<usize> {
+        let mut before = *text.get(start)?;
+        for (at, &behind) in text.iter().enumerate().take(end).skip(start + 1) {
+            if is_place(before, behind) && !self.are_joined(Around::new(text, at)) {
+                return Some(at);
+            }
+            before = behind;
+        }
+        None
     }
 }
 
@@ -139,7 +155,7 @@ mod tests {
         let neighbours = ByteNeighbours::of_tokens(&builder.build().expect("tokens that differ"));
         let parts = |word: &str| {
             let (mut parts, mut start) = (Vec::new(), 0);
-            while let Some(end) = neighbours.cut_after(start, word.as_bytes()) {
+            while let Some(end) = neighbours.cut_after(start, word.len(), word.as_bytes()) {
                 parts.push(word[start..end].to_owned());
                 start = end;
             }

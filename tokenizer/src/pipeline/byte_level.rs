@@ -371,21 +371,21 @@ impl ByteLevelPath {
         let (cache, merging) = memory;
         let neighbours = self.neighbours.get_or_init(|| ByteNeighbours::of_tokens(bpe.vocabulary()));
         let Part { text, start, end } = word;
-        let mut next = neighbours.cut_after(0, word.bytes());
-        if next.is_none() {
+        let mut cut = neighbours.cut_after(start, end, text);
+        if cut.is_none() {
             return false;
         }
-        let mut at = 0;
-        while at < end - start {
-            let part = Part { text, start: start + at, end: next.map_or(end, |next| start + next) };
+        let mut at = start;
+        while at < end {
+            let part = Part { text, start: at, end: cut.unwrap_or(end) };
             let key = part.key().of_part();
             if !cache.get_part_as(key, part.bytes(), out) {
                 let before = out.len();
                 bpe.merge_bytes(part.bytes(), &self.bytes, merging, out);
                 cache.keep_part_as(key, part.bytes(), &out[before..]);
             }
-            at = part.end - start;
-            next = neighbours.cut_after(at, word.bytes());
+            at = part.end;
+            cut = neighbours.cut_after(at, end, text);
         }
         true
     }

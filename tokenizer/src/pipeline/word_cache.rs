@@ -1,7 +1,7 @@
 //! Texts met before, with their ids: words, or what is between two spaces.
 //!
 //! Tables without chains. A short text has four places in two cache lines, of which the first line is where it mostly is; a longer text has two
-//! places side by side. They grow with the number of texts, to 32 MiB for the short and 8 MiB for the longer ones, and no further: then a
+//! places side by side. They grow with the number of texts, to 64 MiB for the short and 8 MiB for the longer ones, and no further: then a
 //! new text takes the place of another. Longer texts, and ids that don't fit beside a short one, take up to 32 MiB.
 
 use crate::large_table::LargeTable;
@@ -16,7 +16,7 @@ pub(super) const FEW_IDS: usize = 4;
 const ID_BITS: u32 = 21;
 
 /// Pairs of places for short texts, at first and at most.
-const SHORT_BITS: std::ops::RangeInclusive<u32> = 8..=19;
+const SHORT_BITS: std::ops::RangeInclusive<u32> = 8..=20;
 
 /// Longest text that is kept.
 const LONG: usize = 255;
@@ -141,10 +141,13 @@ impl ShortIds {
     }
 
     fn append(self, out: &mut Vec<u32>) {
+        let end = out.len() + self.len();
+        // Always as many as there may be: copying a number that isn't known takes longer.
         match self.len() {
-            count @ ..=FEW_IDS => out.extend_from_slice(&self.few()[..count]),
-            count => out.extend_from_slice(&self.more()[..count]),
+            ..=FEW_IDS => out.extend_from_slice(&self.few()),
+            _ => out.extend_from_slice(&self.more()),
         }
+        out.truncate(end);
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::byte_merges::ByteMerges;
 use super::merge_table::{MergeTable, NEVER};
-use super::short_word::{MOST_MERGES, SHORT, ShortWord};
+use super::short_word::{SHORT, ShortWord};
 use super::windows::Windows;
 
 /// A symbol of a word: a token, and how many bytes of the word it covers.
@@ -48,7 +48,7 @@ impl MergeTable {
         let mut count = 0;
         match symbols.len() {
             0 | 1 => return,
-            2..=SHORT if self.len() < MOST_MERGES => {
+            2..=SHORT => {
                 let mut word = ShortWord::new(symbols.len(), symbol);
                 word.merge(self);
                 for (id, start, end) in word.tokens() {
@@ -75,7 +75,7 @@ impl MergeTable {
             let (byte, next) = (word[place], word.get(place + 1));
             (of_bytes.id(byte), next.map_or(NEVER, |&next| of_bytes.rank(byte, next)))
         };
-        if word.len() <= SHORT && self.len() < MOST_MERGES {
+        if word.len() <= SHORT {
             let mut short = ShortWord::new(word.len(), symbol);
             short.merge(self);
             ids.extend(short.tokens().map(|(id, ..)| id));

@@ -14,7 +14,7 @@
 
 use super::heap::HeapWord;
 use super::merge_table::{MergeTable, NEVER};
-use super::short_word::{MOST_MERGES, SHORT, ShortWord};
+use super::short_word::{SHORT, ShortWord};
 
 /// A token: its id, and the symbol of the word with which it begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,7 +71,7 @@ impl Windows {
             (id, if place + 1 < count { rank } else { NEVER })
         };
         self.window.clear();
-        if count <= SHORT && merges.len() < MOST_MERGES {
+        if count <= SHORT {
             let mut word = ShortWord::new(count, symbol);
             word.merge(merges);
             self.window.extend(word.tokens().map(|(id, start, _)| Token { id, start: start as u32 }));
