@@ -117,8 +117,19 @@ fn the_fast_way_gives_what_the_long_way_gives() {
 fn a_megabyte_of_any_shape_takes_no_time_to_speak_of() {
     let (file, _) = &tokenizers()[0];
     let tokenizer = load(file).expect("a tokenizer");
-    for shape in ["a", "the", "ab", " ", "\n", " \n", "'", "'s", "中", ".", "1", "é", "e\u{301}"] {
-        let text = shape.repeat((1 << 20) / shape.len());
+    let shapes = ["a", "the", "ab", " ", "\n", " \n", "'", "'s", "中", ".", "1", "é", "e\u{301}"];
+    let repeated = shapes.into_iter().map(|shape| (shape, shape.repeat((1 << 20) / shape.len())));
+    let any_of = |alphabet: &str| -> String {
+        let letters: Vec<char> = alphabet.chars().collect();
+        let mut state = 1u32;
+        let letter = |_| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            letters[(state >> 16) as usize % letters.len()]
+        };
+        (0..1 << 19).map(letter).collect()
+    };
+    let alphabets = ["ab", "abcdefghijklmnopqrstuvwxyz", "的一是不了人我在有他", "абвгдежзиклмнопрсту"];
+    for (shape, text) in repeated.chain(alphabets.map(|alphabet| (alphabet, any_of(alphabet)))) {
         let start = std::time::Instant::now();
         let mut ids = Vec::new();
         tokenizer.encode_ids(&text, None, &mut ids).expect("ids");

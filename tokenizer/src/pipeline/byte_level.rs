@@ -1,7 +1,10 @@
 //! Ids of byte-level BPE without detours: words are found 64 bytes at a time, looked up by their bytes as they are, and
 //! only a new one is merged, from its bytes, never rewritten in the byte alphabet.
 
-use super::chunks::Counted;
+use std::sync::OnceLock;
+
+use super::byte_cuts::ByteNeighbours;
+use super::chunks::{Counted, sixteen};
 use super::whole_words::WholeWords;
 use super::word_batch::{AT_ONCE, WordBatch};
 use super::word_cache::{Key, SHORT, WordCache};
@@ -33,6 +36,8 @@ pub(crate) struct ByteLevelPath {
     add_prefix_space: bool,
     whole: WholeWords,
     bytes: ByteMerges,
+    /// Made for the first word that may be cut.
+    neighbours: OnceLock<ByteNeighbours>,
     pool: Pool<Box<Scratch>>,
 }
 
@@ -109,7 +114,8 @@ impl ByteLevelPath {
             return None;
         };
         let (bytes, whole) = tables.or_else(|| Some((bpe.byte_merges()?, WholeWords::new(bpe))))?;
-        Some(ByteLevelPath { scanner, add_prefix_space, whole, bytes, pool: Pool::new() })
+        let neighbours = OnceLock::new();
+        Some(ByteLevelPath { scanner, add_prefix_space, whole, bytes, neighbours, pool: Pool::new() })
     }
 
     pub(super) fn write(&self, writer: &mut Writer) {
@@ -321,7 +327,8 @@ impl ByteLevelPath {
             ends.extend(batch.words().iter().map(|word| word.end));
         }
         batch.look_up(cache, out, |key, place, cache, out| {
-            self.other_word(bpe, key, &bytes[place], cache, merging, out);
+            let word = Part { text: bytes, start: place.start, end: place.end };
+            self.other_word(bpe, key, word, (cache, merging), out);
         });
         counted.take(out);
     }
@@ -332,20 +339,76 @@ impl ByteLevelPath {
         &self,
         bpe: &Bpe,
         key: Key,
-        word: &[u8],
-        cache: &mut WordCache,
-        merging: &mut BpeScratch,
+        word: Part,
+        memory: (&mut WordCache, &mut BpeScratch),
         out: &mut Vec<u32>,
     ) {
-        if cache.get_as(key, word, out) {
+        let (cache, merging) = memory;
+        let is_short = key != Key::NONE;
+        if is_short && cache.get_as(key, word.bytes(), out) {
             return;
         }
         let before = out.len();
-        match self.whole.find(bpe, word, &mut merging.written) {
-            Some(id) => out.push(id),
-            None => bpe.merge_bytes(word, &self.bytes, merging, out),
+        if !word.bytes().is_ascii() && self.parts(bpe, word, (cache, merging), out) {
+            // A longer one comes more seldom than its parts, and takes more room.
+            if is_short {
+                cache.keep_as(key, word.bytes(), &out[before..]);
+            }
+            return;
         }
-        cache.keep_as(key, word, &out[before..]);
+        if !is_short && cache.get_as(key, word.bytes(), out) {
+            return;
+        }
+        match self.whole.find(bpe, word.bytes(), &mut merging.written) {
+            Some(id) => out.push(id),
+            None => bpe.merge_bytes(word.bytes(), &self.bytes, merging, out),
+        }
+        cache.keep_as(key, word.bytes(), &out[before..]);
+    }
+
+    /// Appends the ids of a word part by part. False, and nothing appended, where it isn't to be cut. What is a token isn't.
+    fn parts(&self, bpe: &Bpe, word: Part, memory: (&mut WordCache, &mut BpeScratch), out: &mut Vec<u32>) -> bool {
+        let (cache, merging) = memory;
+        let neighbours = self.neighbours.get_or_init(|| ByteNeighbours::of_tokens(bpe.vocabulary()));
+        let Part { text, start, end } = word;
+        let mut cut = neighbours.cut_after(start, end, text);
+        if cut.is_none() {
+            return false;
+        }
+        let mut at = start;
+        while at < end {
+            let part = Part { text, start: at, end: cut.unwrap_or(end) };
+            let key = part.key().of_part();
+            if !cache.get_part_as(key, part.bytes(), out) {
+                let before = out.len();
+                bpe.merge_bytes(part.bytes(), &self.bytes, merging, out);
+                cache.keep_part_as(key, part.bytes(), &out[before..]);
+            }
+            at = part.end;
+            cut = neighbours.cut_after(at, end, text);
+        }
+        true
+    }
+}
+
+/// A stretch of a text, which isn't empty.
+#[derive(Clone, Copy)]
+struct Part<'a> {
+    text: &'a [u8],
+    start: usize,
+    end: usize,
+}
+
+impl<'a> Part<'a> {
+    #[inline]
+    fn bytes(self) -> &'a [u8] {
+        &self.text[self.start..self.end]
+    }
+
+    #[inline]
+    fn key(self) -> Key {
+        let length = self.end - self.start;
+        if length > SHORT { Key::NONE } else { Key::of(sixteen(self.text, self.start), length) }
     }
 }
 
@@ -374,6 +437,7 @@ mod tests {
 
     use super::super::FastPath;
     use crate::Tokenizer;
+    use crate::byte_alphabet::CHARS;
     use crate::normalized::Spans;
     use crate::pipeline::Tokens;
 
@@ -433,5 +497,49 @@ mod tests {
                 }
             }
         }
+
+        #[test]
+        fn tokens_of_a_word_in_parts_are_those_of_the_long_way(
+            merges in prop::collection::vec(any::<(usize, usize, bool)>(), 0..60),
+            ignore_merges in any::<bool>(),
+            texts in prop::collection::vec("[中文字éа a]{1,60}|[中文]{1,6}|[а中]{100,200}", 1..6),
+        ) {
+            let Tokenizer { pipeline, .. } = with_merges(&merges, ignore_merges);
+            assert!(matches!(pipeline.fast, FastPath::ByteLevel(_)));
+            for text in texts.iter().chain(&texts) {
+                let (mut ids, mut expected) = (Vec::new(), Vec::new());
+                pipeline.run::<Spans, _>(text, &mut expected).expect("ids");
+                pipeline.ids(text, &mut ids).expect("ids");
+                prop_assert_eq!(&ids, &expected, "{}", text);
+            }
+        }
+    }
+
+    /// A tokenizer with merges of two of the tokens so far, or tokens that are put together of them and not merged. The first are bytes
+    /// of a few characters.
+    fn with_merges(places: &[(usize, usize, bool)], ignore_merges: bool) -> Tokenizer {
+        let mut tokens: Vec<String> = CHARS.iter().map(|c| c.to_string()).collect();
+        let mut merges = Vec::new();
+        let first: Vec<String> = "中文字éа a".bytes().map(|byte| tokens[usize::from(byte)].clone()).collect();
+        for &(left, right, is_merge) in places {
+            let known = |place: usize| {
+                let place = place % (first.len() + tokens.len() - 256);
+                first.get(place).unwrap_or_else(|| &tokens[place - first.len() + 256]).clone()
+            };
+            let (left, right) = (known(left), known(right));
+            let whole = format!("{left}{right}");
+            if !tokens.contains(&whole) {
+                tokens.push(whole);
+            }
+            if is_merge {
+                merges.push([left, right]);
+            }
+        }
+        let vocab: Value = tokens.iter().zip(0..).map(|(token, id)| (token.clone(), json!(id))).collect();
+        let file = json!({
+            "model": {"type": "BPE", "vocab": vocab, "merges": merges, "ignore_merges": ignore_merges},
+            "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": false, "use_regex": true},
+        });
+        Tokenizer::from_json("test", file.to_string().as_bytes()).expect("a tokenizer")
     }
 }

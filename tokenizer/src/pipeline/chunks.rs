@@ -62,7 +62,7 @@ impl Delimiters {
 
 /// Sixteen bytes from `at` on, spaces beyond the end.
 #[inline]
-fn sixteen(bytes: &[u8], at: usize) -> [u64; 2] {
+pub(super) fn sixteen(bytes: &[u8], at: usize) -> [u64; 2] {
     let whole = |bytes: &[u8; 16]| {
         let number = u128::from_le_bytes(*bytes);
         [number as u64, (number >> 64) as u64]

@@ -1,6 +1,7 @@
 //! From a text to its tokens: added tokens, normalizer, pre-tokenizer, model.
 
 mod bert;
+mod byte_cuts;
 mod byte_level;
 mod chunks;
 mod cuts;

@@ -1,7 +1,7 @@
 //! Texts met before, with their ids: words, or what is between two spaces.
 //!
 //! Tables without chains. A short text has four places in two cache lines, of which the first line is where it mostly is; a longer text has two
-//! places side by side. They grow with the number of texts, to 32 MiB for the short and 8 MiB for the longer ones, and no further: then a
+//! places side by side. They grow with the number of texts, to 64 MiB for the short and 8 MiB for the longer ones, and no further: then a
 //! new text takes the place of another. Longer texts, and ids that don't fit beside a short one, take up to 32 MiB.
 
 use crate::large_table::LargeTable;
@@ -16,7 +16,7 @@ pub(super) const FEW_IDS: usize = 4;
 const ID_BITS: u32 = 21;
 
 /// Pairs of places for short texts, at first and at most.
-const SHORT_BITS: std::ops::RangeInclusive<u32> = 8..=19;
+const SHORT_BITS: std::ops::RangeInclusive<u32> = 8..=20;
 
 /// Longest text that is kept.
 const LONG: usize = 255;
@@ -71,9 +71,10 @@ impl Key {
         Some(Key::of([low, high].map(u64::from_le_bytes), text.len()))
     }
 
-    fn of_part(text: &[u8]) -> Option<Self> {
-        let Key(low, high) = Key::of_text(text)?;
-        Some(Key(low, high | PART))
+    /// That of the same text where it is a part of a chunk. The key of no text stays that.
+    #[inline]
+    pub(super) fn of_part(self) -> Self {
+        if self == Key::NONE { Key::NONE } else { Key(self.0, self.1 | PART) }
     }
 
     #[inline]
@@ -140,10 +141,13 @@ impl ShortIds {
     }
 
     fn append(self, out: &mut Vec<u32>) {
+        let end = out.len() + self.len();
+        // Always as many as there may be: copying a number that isn't known takes longer.
         match self.len() {
-            count @ ..=FEW_IDS => out.extend_from_slice(&self.few()[..count]),
-            count => out.extend_from_slice(&self.more()[..count]),
+            ..=FEW_IDS => out.extend_from_slice(&self.few()),
+            _ => out.extend_from_slice(&self.more()),
         }
+        out.truncate(end);
     }
 }
 
@@ -252,14 +256,21 @@ impl WordCache {
         if key != Key::NONE {
             return self.get_short(key, out);
         }
-        let ids = self.long(text, hash(text));
-        out.extend_from_slice(ids.unwrap_or_default());
-        ids.is_some()
+        self.get_long(text, hash(text, false), out)
     }
 
     /// As [`get`](Self::get) for a part of a chunk that isn't its first.
     pub(super) fn get_part(&mut self, text: &[u8], out: &mut Vec<u32>) -> bool {
-        Key::of_part(text).is_some_and(|key| self.get_short(key, out))
+        self.get_part_as(Key::of_text(text).unwrap_or(Key::NONE).of_part(), text, out)
+    }
+
+    /// As [`get_part`](Self::get_part), with the part's key: that of no text where it is too long for one.
+    #[inline]
+    pub(super) fn get_part_as(&mut self, key: Key, text: &[u8], out: &mut Vec<u32>) -> bool {
+        if key != Key::NONE {
+            return self.get_short(key, out);
+        }
+        self.get_long(text, hash(text, true), out)
     }
 
     fn get_short(&mut self, key: Key, out: &mut Vec<u32>) -> bool {
@@ -291,6 +302,12 @@ impl WordCache {
         ids.is_some()
     }
 
+    fn get_long(&self, text: &[u8], hash: u64, out: &mut Vec<u32>) -> bool {
+        let ids = self.long(text, hash);
+        out.extend_from_slice(ids.unwrap_or_default());
+        ids.is_some()
+    }
+
     fn long(&self, text: &[u8], hash: u64) -> Option<&[u32]> {
         let first = place(hash, self.long.len());
         let of = |at: usize| {
@@ -311,15 +328,21 @@ impl WordCache {
     /// As [`keep`](Self::keep), with the text's key: that of no text where it is too long for one.
     pub(super) fn keep_as(&mut self, key: Key, text: &[u8], ids: &[u32]) {
         match key {
-            Key::NONE => self.keep_long(text, ids),
+            Key::NONE => self.keep_long(text, hash(text, false), ids),
             key => self.keep_short(key, ids),
         }
     }
 
     /// Keeps the ids of a part of a chunk that isn't its first, if neither is too long.
     pub(super) fn keep_part(&mut self, text: &[u8], ids: &[u32]) {
-        if let Some(key) = Key::of_part(text) {
-            self.keep_short(key, ids);
+        self.keep_part_as(Key::of_text(text).unwrap_or(Key::NONE).of_part(), text, ids);
+    }
+
+    /// As [`keep_part`](Self::keep_part), with the part's key: that of no text where it is too long for one.
+    pub(super) fn keep_part_as(&mut self, key: Key, text: &[u8], ids: &[u32]) {
+        match key {
+            Key::NONE => self.keep_long(text, hash(text, true), ids),
+            key => self.keep_short(key, ids),
         }
     }
 
@@ -379,7 +402,7 @@ impl WordCache {
         start
     }
 
-    fn keep_long(&mut self, text: &[u8], ids: &[u32]) {
+    fn keep_long(&mut self, text: &[u8], hash: u64, ids: &[u32]) {
         if text.len() > LONG || ids.is_empty() || ids.len() > APART_OF_TEXT {
             return;
         }
@@ -393,7 +416,7 @@ impl WordCache {
             }
         }
         let start = self.keep_apart(text, ids);
-        let long = Long { hash: hash(text), start, length: text.len() as u8, count: ids.len() as u8 };
+        let long = Long { hash, start, length: text.len() as u8, count: ids.len() as u8 };
         self.put_long(long);
     }
 
@@ -405,9 +428,9 @@ impl WordCache {
     }
 }
 
-/// A hash of any text, eight bytes at a time.
-fn hash(text: &[u8]) -> u64 {
-    let mut hash = text.len() as u64;
+/// A hash of any text, eight bytes at a time. The same text has another one as a part: each step can be undone.
+fn hash(text: &[u8], is_part: bool) -> u64 {
+    let mut hash = (text.len() as u64) << 1 | u64::from(is_part);
     let mut mix = |eight: u64| hash = (hash.rotate_left(25) ^ eight).wrapping_mul(0x9E37_79B9_7F4A_7C15);
     let (eights, rest) = text.as_chunks();
     eights.iter().for_each(|&eight| mix(u64::from_le_bytes(eight)));
@@ -439,7 +462,7 @@ mod tests {
             assert_eq!(get_part(&mut cache, text), None, "{text}");
             if n.is_multiple_of(4) {
                 cache.keep_part(text.as_bytes(), &ids_of(n + 1));
-                assert_eq!(get_part(&mut cache, text), (text.len() <= SHORT).then(|| ids_of(n + 1)), "{text}");
+                assert_eq!(get_part(&mut cache, text), (text.len() <= LONG).then(|| ids_of(n + 1)), "{text}");
             }
             if let Some(key) = Key::of_text(text.as_bytes()) {
                 let found = cache.short().at(cache.short().home(key), key).len();

@@ -206,12 +206,6 @@ impl MergeTable {
         self.large.get(&(left, right)).copied().unwrap_or(NEVER)
     }
 
-    /// How many merges there are.
-    #[inline]
-    pub(super) fn len(&self) -> usize {
-        self.ids.len()
-    }
-
     /// What the merge of this rank becomes, which [`rank`](Self::rank) gave.
     #[inline]
     pub(super) fn id(&self, rank: u32) -> u32 {

@@ -4,9 +4,12 @@
 //! characters with a mark at the end of a word (GPT), and on characters with bytes for unknown ones (SentencePiece).
 
 mod byte_merges;
+mod heap;
 mod merge_list;
 mod merge_table;
 mod merging;
+mod short_word;
+mod windows;
 
 use std::num::NonZeroUsize;
 use std::ops::Range;
