@@ -4,8 +4,8 @@
 use std::path::{Path, PathBuf};
 
 use loquat::{
-    AggregationStrategy, FillMask, FunctionToApply, LabelScore, MultipleChoice, QuestionAnswering, Reranker,
-    TextClassification, TokenClassification, TopK, ZeroShotClassification,
+    AggregationStrategy, FeatureExtraction, Features, FillMask, FunctionToApply, LabelScore, MultipleChoice,
+    QuestionAnswering, Reranker, TextClassification, TokenClassification, TopK, ZeroShotClassification,
 };
 use loquat_tests::{Report, goldens, read_json};
 use serde::Deserialize;
@@ -167,6 +167,46 @@ fn token_classification_equals_the_reference() {
         }
     }
     report.finish(180);
+}
+
+/// Where labels are of IOB, the reference's groups of words are the entities; their scores are means there and products here.
+#[test]
+fn entities_are_the_groups_of_words_that_iob_labels_mark() {
+    let mut report = Report::default();
+    for (name, folder, golden) in folders("token-classification") {
+        let strategies = golden.cases.iter().filter(|case| case.options["aggregation_strategy"] == "first");
+        for case in strategies.filter(|case| case.options.get("stride").is_none()) {
+            let builder = TokenClassification::builder().model(folder.as_path());
+            let model = builder.aggregation_strategy(AggregationStrategy::Entities).build().unwrap();
+            for (row, entities) in case.rows.iter().zip(model.predict(&texts(case)).unwrap().iter()) {
+                let expected = row.output.as_array().unwrap();
+                let fits = entities.len() == expected.len()
+                    && entities.iter().zip(expected).all(|(entity, group)| {
+                        let place = json!([entity.label, entity.word, entity.start, entity.end]);
+                        let score = f64::from(entity.score);
+                        place == json!([group["entity_group"], group["word"], group["start"], group["end"]])
+                            && score <= group["score"].as_f64().unwrap() + TOLERANCE
+                    });
+                report.case(format_args!("{name} {:?}", row.text), fits, format_args!("{} entities", entities.len()));
+            }
+        }
+    }
+    report.finish(27);
+}
+
+#[test]
+fn vectors_of_tokens_equal_the_reference() {
+    let mut report = Report::default();
+    for (name, folder, _) in folders("token-classification") {
+        let golden: Golden = read_json(&folder.join("features.json"));
+        let model = FeatureExtraction::builder().model(folder.as_path()).build().unwrap();
+        for case in &golden.cases {
+            let found = model.predict(&texts(case)).unwrap();
+            let rows = |features: &Features| json!([features.iter().collect::<Vec<_>>()]);
+            compare(&mut report, &name, case, found.iter().map(rows).collect());
+        }
+    }
+    report.finish(12);
 }
 
 #[test]
