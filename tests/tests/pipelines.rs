@@ -4,8 +4,9 @@
 use std::path::{Path, PathBuf};
 
 use loquat::{
-    AggregationStrategy, FeatureExtraction, Features, FillMask, FunctionToApply, LabelScore, MultipleChoice,
-    QuestionAnswering, Reranker, TextClassification, TokenClassification, TopK, ZeroShotClassification,
+    AggregationStrategy, EncodeOptions, FeatureExtraction, Features, FillMask, FunctionToApply, LabelScore,
+    MultipleChoice, Overlong, QuestionAnswering, QuestionAnsweringBuilder, Reranker, TextClassification,
+    TokenClassification, TopK, ZeroShotClassification, load_tokenizer,
 };
 use loquat_tests::{Report, goldens, read_json};
 use serde::Deserialize;
@@ -326,6 +327,34 @@ fn question_answering_equals_the_reference() {
         }
     }
     report.finish(200);
+}
+
+#[test]
+fn of_a_question_that_is_too_long_the_beginning_counts() {
+    let context = "The river rises in the mountains, and every few years it floods the old town.";
+    for (name, folder, _) in folders("question-answering") {
+        let question = "When does the river carry the most water?";
+        let tokenizer = load_tokenizer(folder.as_path()).unwrap();
+        let options = EncodeOptions { add_special_tokens: false, ..EncodeOptions::default() };
+        let third = tokenizer.encode(question, None, &options).unwrap().offsets[2];
+        let answers = |builder: QuestionAnsweringBuilder, question: &str| {
+            builder.model(folder.as_path()).build().unwrap().predict(&[(question, context)]).unwrap().into_vec()
+        };
+        let cut = answers(QuestionAnswering::builder().max_question_len(3), question);
+        assert_eq!(cut, answers(QuestionAnswering::builder(), &question[..third.1]), "{name}");
+        assert_ne!(cut, answers(QuestionAnswering::builder(), question), "{name}");
+    }
+}
+
+#[test]
+fn texts_that_are_too_long_are_refused_where_that_is_asked_for() {
+    let long = "fox ".repeat(100);
+    for (_, folder, _) in folders("text-classification").into_iter().filter(|(name, ..)| name.ends_with("sentiment")) {
+        let model = TextClassification::builder().model(folder.as_path()).overlong(Overlong::Refuse).build().unwrap();
+        let error = model.predict(&["fox", &long]).unwrap_err().to_string();
+        assert!(error.starts_with("text 1: ") && error.contains("the model takes 48"), "{error}");
+        assert_eq!(model.predict(&["fox"]).unwrap().len(), 1);
+    }
 }
 
 #[test]
