@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs every test: the workspace's, with the original model at hand, and the kernels' on AArch64 under emulation.
+# Runs every test: the workspace's, with the original model at hand, the examples, and the kernels' on AArch64 under emulation.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -14,4 +14,5 @@ if [ -z "${LOQUAT_MINILM_DIR:-}" ]; then
 fi
 
 cargo test --workspace
+bash .ci/examples.sh
 bash .ci/aarch64.sh

@@ -54,27 +54,46 @@ const QUERY_BLOCK: usize = 112;
 /// which every tile of queries pays for again.
 const COPIED_VALUES: usize = 256;
 
-/// What a bias for distances alone adds for the query at `position`.
-#[inline(always)]
-fn row_of<'a>(bias: Option<(&PositionBias<'a>, usize)>, position: usize, keys: usize) -> Option<&'a [f32]> {
-    match bias {
-        Some((PositionBias { kind: Kind::Distance(bias), .. }, head)) => Some(bias.row(head, position, keys)),
-        _ => None,
-    }
+/// Queries of one work item of an attention with a window, where heads are enough: their keys stay in cache, and few keys are packed twice.
+const WINDOW_BLOCK: usize = 4 * QUERY_BLOCK;
+
+/// The most queries of a work item whose keys are those of a window. Coded kernels visit all keys of the item for each of its queries.
+fn window_block(kernel: &MicroKernel) -> usize {
+    if matches!(kernel.tile, TileFn::Coded { .. }) { QUERY_BLOCK } else { WINDOW_BLOCK }
 }
 
-/// Scales scores and adds their bias, beyond the first `leading`; gives the scale that is left to apply.
+/// Scales scores and adds what a bias for distances has for the query at `position`, beyond the first `leading`; gives the scale that is left to
+/// apply.
 #[inline(always)]
-fn add_bias(scores: &mut [f32], scale: f32, bias: Option<&[f32]>, leading: usize) -> f32 {
-    let Some(bias) = bias else { return scale };
-    let leading = leading.min(scores.len());
-    for score in &mut scores[..leading] {
-        *score *= scale;
+fn add_bias(
+    scores: &mut [f32],
+    scale: f32,
+    bias: Option<(&PositionBias<'_>, usize)>,
+    position: usize,
+    leading: usize,
+) -> f32 {
+    let Some((bias, head)) = bias else { return scale };
+    let keys = scores.len();
+    let leading = leading.min(keys);
+    match &bias.kind {
+        Kind::Content(_) => scale,
+        Kind::Window { distance } => {
+            let first = position.saturating_sub(*distance).clamp(leading, keys);
+            let end = position.saturating_add(*distance).saturating_add(1).clamp(leading, keys);
+            scores[leading..first].fill(f32::NEG_INFINITY);
+            scores[end..].fill(f32::NEG_INFINITY);
+            scale
+        }
+        Kind::Distance(bias) => {
+            for score in &mut scores[..leading] {
+                *score *= scale;
+            }
+            for (score, bias) in scores.iter_mut().zip(bias.row(head, position, keys)).skip(leading) {
+                *score = *score * scale + bias;
+            }
+            1.0
+        }
     }
-    for (score, bias) in scores.iter_mut().zip(bias).skip(leading) {
-        *score = *score * scale + bias;
-    }
-    1.0
 }
 
 /// Number of `f32` that [`attention`] needs as scratch, for sequences of up to `max_kv` keys.
@@ -99,9 +118,10 @@ pub fn biased_scratch_len(
     let content = bias.as_ref().and_then(PositionBias::content);
     let spec = &in_f32_for(content, spec);
     let kernel = spec.kernel(cpu);
+    let visited = bias.as_ref().map_or(max_kv, |bias| bias.most_seen(window_block(kernel), max_kv));
     let len = match kernel.tile {
-        TileFn::Coded { .. } => coded::Layout::new(kernel, spec, max_kv).map(|layout| layout.len),
-        _ => Layout::new(kernel, spec, content, max_kv).map(|layout| layout.len),
+        TileFn::Coded { .. } => coded::Layout::new(kernel, spec, visited).map(|layout| layout.len),
+        _ => Layout::new(kernel, spec, content, visited).map(|layout| layout.len),
     };
     let too_large = KernelError::TooLarge { what: "attention scratch", rows: workers, cols: max_kv };
     len.and_then(|len| len.checked_mul(workers)).ok_or(too_large)
@@ -177,16 +197,23 @@ pub fn biased_attention(
     if scratch.len() < needed {
         return Err(KernelError::Shape { what: "attention scratch", expected: needed, found: scratch.len() });
     }
+    let visited = bias.as_ref().map_or(max_kv, |bias| bias.most_seen(window_block(kernel), max_kv));
     let layout = match kernel.tile {
-        TileFn::Coded { .. } => coded::Layout::new(kernel, spec, max_kv).map(AnyLayout::Coded),
-        _ => Layout::new(kernel, spec, content, max_kv).map(AnyLayout::InPlace),
+        TileFn::Coded { .. } => coded::Layout::new(kernel, spec, visited).map(AnyLayout::Coded),
+        _ => Layout::new(kernel, spec, content, visited).map(AnyLayout::InPlace),
     };
     let Some(layout) = layout else { return Ok(()) };
     let own_len = needed / workers;
 
     let sequences = cu_q.len() - 1;
     let heads = sequences * spec.heads;
-    let query_blocks = if workers > 1 && heads < 4 * workers { max_q.div_ceil(QUERY_BLOCK) } else { 1 };
+    let windowed = bias.as_ref().is_some_and(PositionBias::is_window);
+    let block_len = match workers > 1 && heads < 4 * workers {
+        true => QUERY_BLOCK,
+        false if windowed => window_block(kernel),
+        false => max_q.max(1),
+    };
+    let query_blocks = max_q.div_ceil(block_len);
     let scratch = MatMut::new(scratch, workers, own_len, own_len)?.shared();
     let out = out.shared();
     exec.for_each(heads * query_blocks, &|worker, item| {
@@ -196,12 +223,11 @@ pub fn biased_attention(
         let bias = bias.as_ref().map(|bias| (bias, head));
         let queries = range(cu_q, sequence);
         let keys = range(cu_kv, sequence);
-        let first = if query_blocks == 1 { 0 } else { block * QUERY_BLOCK };
-        let count = if query_blocks == 1 { queries.len() } else { QUERY_BLOCK };
+        let first = block * block_len;
         if first >= queries.len() || spec.head_dim == 0 {
             return;
         }
-        let count = count.min(queries.len() - first);
+        let count = block_len.min(queries.len() - first);
         let column = head * spec.head_dim;
         if keys.is_empty() {
             for row in queries.start + first..queries.start + first + count {
@@ -216,6 +242,10 @@ pub fn biased_attention(
         let first_position = bias.map_or(0, |(bias, _)| bias.first_position(queries.len(), keys.len())) + first;
         // How many of the sequence's keys the first query of this block sees, if it is causal.
         let visible = (keys.len() + first + 1).saturating_sub(queries.len());
+        // The keys that no query of this block sees are as if they weren't there.
+        let seen = seen_by(bias, first_position..first_position + count, leading, keys.len());
+        let (first_position, visible) = (first_position - seen.start, visible.saturating_sub(seen.start));
+        let keys = keys.start + seen.start..keys.start + seen.end;
         let (queries, scratch) = (count, own.row_mut(0));
         macro_rules! run {
             ($head:path, $layout:expr) => {{
@@ -248,6 +278,17 @@ pub fn biased_attention(
         }
     });
     Ok(())
+}
+
+/// The keys, of so many, that queries at these positions see: all of them but with a window.
+#[inline(always)]
+fn seen_by(
+    bias: Option<(&PositionBias<'_>, usize)>,
+    positions: std::ops::Range<usize>,
+    leading: usize,
+    keys: usize,
+) -> std::ops::Range<usize> {
+    bias.map_or(0..keys, |(bias, _)| bias.seen(positions, leading, keys))
 }
 
 /// Checks that `cu` ascends and ends with `rows`; gives the longest sequence.
@@ -365,7 +406,6 @@ impl WithSimd for Head<'_> {
             cpu, kernel, spec, layout, q, k, v, out, column, first_query, queries, visible, keys, scratch, ..
         } = self;
         let first_position = self.first_position;
-        let bias_of = |query: usize| row_of(self.bias, first_position + query, keys.len());
         let (head_dim, nr) = (spec.head_dim, kernel.nr);
         let columns = column..column + head_dim;
         let (scores, panels) = scratch.split_at_mut(layout.keys);
@@ -397,7 +437,9 @@ impl WithSimd for Head<'_> {
         let mut tile = ScratchTile::new();
         for (start, rows) in split_rows(queries, kernel.mr) {
             let row = first_query + start;
-            for panel in 0..keys.len().div_ceil(nr) {
+            let position = first_position + start;
+            let seen = seen_by(self.bias, position..position + rows, self.leading, keys.len());
+            for panel in seen.start / nr..seen.end.div_ceil(nr) {
                 // SAFETY: the kernel is the one of the level that `simd` stands for. The query rows lie in `q` and have `head_dim`
                 // columns from `column`; the panel holds `head_dim × nr` values, and the scores have room for whole panels.
                 unsafe {
@@ -420,14 +462,14 @@ impl WithSimd for Head<'_> {
             }
             let mut inverse_sums = [0.0; 64];
             for (i, inverse) in inverse_sums.iter_mut().enumerate().take(rows) {
-                let seen = if spec.causal { (visible + start + i).min(keys.len()) } else { keys.len() };
-                let row = &mut scores[i * layout.scores_stride..][..keys.len()];
+                let past = if spec.causal { (visible + start + i).min(seen.end) } else { seen.end };
+                let row = &mut scores[i * layout.scores_stride..][seen.clone()];
                 if let Some(content) = &content {
-                    content.add(row, i, first_position + start + i);
+                    content.add(row, i, position + i);
                 }
-                let scale = add_bias(row, spec.scale, bias_of(start + i), self.leading);
-                let (seen, unseen) = row.split_at_mut(seen);
-                let sum = softmax::exp_row(simd, seen, scale);
+                let scale = add_bias(row, spec.scale, self.bias, position + i - seen.start, self.leading);
+                let (past, unseen) = row.split_at_mut(past.saturating_sub(seen.start));
+                let sum = softmax::exp_row(simd, past, scale);
                 unseen.fill(0.0);
                 // Without a visible key all weights are zero, and so is the result. A NaN among the scores stays one.
                 *inverse = if sum == 0.0 { 0.0 } else { 1.0 / sum };
@@ -438,10 +480,10 @@ impl WithSimd for Head<'_> {
                 unsafe {
                     kernel.run(&Tile {
                         rows,
-                        k: keys.len(),
-                        a: scores.as_ptr(),
+                        k: seen.len(),
+                        a: scores.as_ptr().add(seen.start),
                         a_stride: layout.scores_stride,
-                        b: values.wrapping_add(panel * value_panel_len),
+                        b: values.wrapping_add(panel * value_panel_len + seen.start * value_stride),
                         b_stride: value_stride,
                         c: tile.as_mut_ptr(),
                         c_stride: nr,

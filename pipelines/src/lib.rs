@@ -17,7 +17,7 @@
 //! * [`Corpus`] finds the texts that are closest to a query.
 //! * [`TextClassification`], [`TokenClassification`] (named entities, parts of speech), [`QuestionAnswering`],
 //!   [`ZeroShotClassification`], [`FillMask`], [`MultipleChoice`] and [`Reranker`] give what the pipelines of transformers give for the same folder.
-//! * [`KeywordExtraction`] finds what a text is about.
+//! * [`FeatureExtraction`] gives the vectors of a text's tokens, [`KeywordExtraction`] finds what a text is about.
 //! * [`Encoder`] runs a model on token ids and gives its named outputs.
 //! * [`Quantizer`] writes a model folder with weights in fewer bits.
 //! * [`Tokenizer`] turns texts into ids and back, with offsets.
@@ -32,6 +32,7 @@ mod compact_embeddings;
 mod embeddings;
 mod encoder;
 mod error;
+mod feature_extraction;
 mod fill_mask;
 mod keywords;
 mod model;
@@ -52,6 +53,7 @@ pub use compact_embeddings::EmbeddingRanges;
 pub use embeddings::{Embeddings, Truncated};
 pub use encoder::{Encoder, EncoderBuilder};
 pub use error::{Error, TextProblem, error_chain};
+pub use feature_extraction::{FeatureExtraction, FeatureExtractionBuilder, Features};
 pub use fill_mask::{FillMask, FillMaskBuilder, MaskGuess};
 pub use keywords::{Keyword, KeywordExtraction, KeywordExtractionBuilder, KeywordSelection};
 pub use model::{ModelSource, load::load_tokenizer};
@@ -86,8 +88,10 @@ const _: () = {
     shared_between_threads::<TokenClassification>();
     shared_between_threads::<QuestionAnswering>();
     shared_between_threads::<ZeroShotClassification>();
+    shared_between_threads::<FeatureExtraction>();
     shared_between_threads::<FillMask>();
     shared_between_threads::<MultipleChoice>();
     shared_between_threads::<Reranker>();
+    shared_between_threads::<KeywordExtraction>();
     shared_between_threads::<Error>();
 };

@@ -36,7 +36,7 @@ impl Report {
     /// # Panics
     /// If a case failed.
     pub fn finish(self, at_least: usize) {
-        println!("{}", self.table);
+        println!("{}{} cases, {} failed\n", self.table, self.cases, self.failures);
         assert_eq!(self.failures, 0, "{} of {} cases failed:\n{}", self.failures, self.cases, self.table);
         assert!(self.cases >= at_least, "only {} cases, expected at least {at_least}:\n{}", self.cases, self.table);
     }

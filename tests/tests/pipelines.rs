@@ -4,8 +4,9 @@
 use std::path::{Path, PathBuf};
 
 use loquat::{
-    AggregationStrategy, FillMask, FunctionToApply, LabelScore, MultipleChoice, QuestionAnswering, Reranker,
-    TextClassification, TokenClassification, TopK, ZeroShotClassification,
+    AggregationStrategy, EncodeOptions, FeatureExtraction, Features, FillMask, FunctionToApply, LabelScore,
+    MultipleChoice, Overlong, QuestionAnswering, QuestionAnsweringBuilder, Reranker, TextClassification,
+    TokenClassification, TopK, ZeroShotClassification, load_tokenizer,
 };
 use loquat_tests::{Report, goldens, read_json};
 use serde::Deserialize;
@@ -169,6 +170,46 @@ fn token_classification_equals_the_reference() {
     report.finish(180);
 }
 
+/// Where labels are of IOB, the reference's groups of words are the entities; their scores are means there and products here.
+#[test]
+fn entities_are_the_groups_of_words_that_iob_labels_mark() {
+    let mut report = Report::default();
+    for (name, folder, golden) in folders("token-classification") {
+        let strategies = golden.cases.iter().filter(|case| case.options["aggregation_strategy"] == "first");
+        for case in strategies.filter(|case| case.options.get("stride").is_none()) {
+            let builder = TokenClassification::builder().model(folder.as_path());
+            let model = builder.aggregation_strategy(AggregationStrategy::Entities).build().unwrap();
+            for (row, entities) in case.rows.iter().zip(model.predict(&texts(case)).unwrap().iter()) {
+                let expected = row.output.as_array().unwrap();
+                let fits = entities.len() == expected.len()
+                    && entities.iter().zip(expected).all(|(entity, group)| {
+                        let place = json!([entity.label, entity.word, entity.start, entity.end]);
+                        let score = f64::from(entity.score);
+                        place == json!([group["entity_group"], group["word"], group["start"], group["end"]])
+                            && score <= group["score"].as_f64().unwrap() + TOLERANCE
+                    });
+                report.case(format_args!("{name} {:?}", row.text), fits, format_args!("{} entities", entities.len()));
+            }
+        }
+    }
+    report.finish(27);
+}
+
+#[test]
+fn vectors_of_tokens_equal_the_reference() {
+    let mut report = Report::default();
+    for (name, folder, _) in folders("token-classification") {
+        let golden: Golden = read_json(&folder.join("features.json"));
+        let model = FeatureExtraction::builder().model(folder.as_path()).build().unwrap();
+        for case in &golden.cases {
+            let found = model.predict(&texts(case)).unwrap();
+            let rows = |features: &Features| json!([features.iter().collect::<Vec<_>>()]);
+            compare(&mut report, &name, case, found.iter().map(rows).collect());
+        }
+    }
+    report.finish(12);
+}
+
 #[test]
 fn zero_shot_classification_equals_the_reference() {
     let mut report = Report::default();
@@ -286,6 +327,34 @@ fn question_answering_equals_the_reference() {
         }
     }
     report.finish(200);
+}
+
+#[test]
+fn of_a_question_that_is_too_long_the_beginning_counts() {
+    let context = "The river rises in the mountains, and every few years it floods the old town.";
+    for (name, folder, _) in folders("question-answering") {
+        let question = "When does the river carry the most water?";
+        let tokenizer = load_tokenizer(folder.as_path()).unwrap();
+        let options = EncodeOptions { add_special_tokens: false, ..EncodeOptions::default() };
+        let third = tokenizer.encode(question, None, &options).unwrap().offsets[2];
+        let answers = |builder: QuestionAnsweringBuilder, question: &str| {
+            builder.model(folder.as_path()).build().unwrap().predict(&[(question, context)]).unwrap().into_vec()
+        };
+        let cut = answers(QuestionAnswering::builder().max_question_len(3), question);
+        assert_eq!(cut, answers(QuestionAnswering::builder(), &question[..third.1]), "{name}");
+        assert_ne!(cut, answers(QuestionAnswering::builder(), question), "{name}");
+    }
+}
+
+#[test]
+fn texts_that_are_too_long_are_refused_where_that_is_asked_for() {
+    let long = "fox ".repeat(100);
+    for (_, folder, _) in folders("text-classification").into_iter().filter(|(name, ..)| name.ends_with("sentiment")) {
+        let model = TextClassification::builder().model(folder.as_path()).overlong(Overlong::Refuse).build().unwrap();
+        let error = model.predict(&["fox", &long]).unwrap_err().to_string();
+        assert!(error.starts_with("text 1: ") && error.contains("the model takes 48"), "{error}");
+        assert_eq!(model.predict(&["fox"]).unwrap().len(), 1);
+    }
 }
 
 #[test]

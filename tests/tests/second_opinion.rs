@@ -1,10 +1,10 @@
 //! RTen on the ONNX exports of the golden models, against loquat on the folders: two implementations that share no code.
 //!
-//! Tolerance: 1e-4 absolute, for hidden states of order 1 after a layer norm.
+//! Tolerance: 1e-4 absolute, for hidden states of order 1 after a layer norm, and for logits of any head.
 
 use std::path::{Path, PathBuf};
 
-use loquat::{Batch, Encoder};
+use loquat::{Batch, Encoder, Task};
 use loquat_tests::{Report, goldens, read_json};
 use rten::{Model, Value};
 use rten_tensor::{AsView, Tensor};
@@ -29,11 +29,41 @@ struct Sequence {
     type_ids: Option<Vec<u32>>,
 }
 
-fn folders() -> Vec<PathBuf> {
-    let entries = std::fs::read_dir(goldens("bert")).expect("the goldens are part of the repository");
-    let mut folders: Vec<PathBuf> = entries.map(|entry| entry.expect("it can be listed").path()).collect();
-    folders.sort();
-    folders
+/// A golden model with an ONNX export.
+struct Exported {
+    name: String,
+    task: Task,
+    folder: PathBuf,
+    cases: PathBuf,
+}
+
+fn list(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).expect("the goldens are part of the repository");
+    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.expect("it can be listed").path()).collect();
+    paths.sort();
+    paths
+}
+
+/// The BERTs without heads, all of which have an export, and those of `goldens/encoders` that have one.
+fn models() -> Vec<Exported> {
+    let mut models = Vec::new();
+    for folder in list(&goldens("bert")) {
+        let (name, cases) = (name(&folder), folder.join("cases.json"));
+        models.push(Exported { name, task: Task::FeatureExtraction, folder, cases });
+    }
+    for architecture in list(&goldens("encoders")) {
+        for folder in list(&architecture).into_iter().filter(|folder| folder.join("model.onnx").is_file()) {
+            let task = Task::ALL.into_iter().find(|task| task.name() == name(&folder));
+            let task = task.expect("folders are named for tasks");
+            let cases = architecture.join("cases.json");
+            models.push(Exported { name: format!("{} {task}", name(&architecture)), task, folder, cases });
+        }
+    }
+    models
+}
+
+fn name(path: &Path) -> String {
+    path.file_name().expect("a folder").to_string_lossy().into_owned()
 }
 
 /// One sequence through RTen: the named output's values.
@@ -56,11 +86,11 @@ fn run_rten(model: &Model, sequence: &Sequence, output: &str) -> Vec<f32> {
     tensor.to_vec()
 }
 
-fn compare(folder: &Path, report: &mut Report) {
-    let name = folder.file_name().expect("a folder").to_string_lossy();
-    let cases: Cases = read_json(&folder.join("cases.json"));
+fn compare(model: &Exported, report: &mut Report) {
+    let Exported { name, task, folder, cases } = model;
+    let cases: Cases = read_json(cases);
     let rten = Model::load_file(folder.join("model.onnx")).expect("RTen reads the export");
-    let encoder = Encoder::builder().model(folder).build().expect("loquat reads the folder");
+    let encoder = Encoder::builder().model(folder.as_path()).task(*task).build().expect("loquat reads the folder");
     for case in &cases.batches {
         let mut batch = Batch::new();
         for sequence in &case.sequences {
@@ -78,9 +108,12 @@ fn compare(folder: &Path, report: &mut Report) {
 #[test]
 fn rten_and_loquat_agree_on_every_golden_model() {
     let mut report = Report::default();
-    let folders = folders();
-    for folder in &folders {
-        compare(folder, &mut report);
+    let models = models();
+    for architecture in ["distilbert", "roberta", "mpnet", "modernbert", "deberta-v2"] {
+        assert!(models.iter().any(|model| model.name.starts_with(architecture)), "no export of a {architecture}");
     }
-    report.finish(5 * folders.len());
+    for model in &models {
+        compare(model, &mut report);
+    }
+    report.finish(5 * 11 + 5);
 }

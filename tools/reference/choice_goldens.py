@@ -1,4 +1,5 @@
-"""tests/goldens/pipelines: multiple choice, for which transformers has no pipeline, and cross-encoders by sentence-transformers.
+"""tests/goldens/pipelines: multiple choice, for which transformers has no pipeline, cross-encoders by sentence-transformers, and vectors of
+tokens.
 
 Tokenizers are those that pipeline_goldens.py has trained.
 """
@@ -10,7 +11,7 @@ from pathlib import Path
 import torch
 import transformers
 from sentence_transformers import CrossEncoder
-from transformers import AutoTokenizer
+from transformers import AutoTokenizer, PreTrainedTokenizerFast, pipeline
 
 from encoder_goldens import draw
 from pipeline_goldens import FAMILIES, TEXTS
@@ -58,8 +59,15 @@ def scores(folder: Path, family: str) -> None:
     print(family, "rerank", len(rows) + len(raw), "rows")
 
 
-def write(path: Path, value: object) -> None:
-    path.write_text(json.dumps(value, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+def features(folder: Path, family: str) -> None:
+    pipe = pipeline("feature-extraction", model=str(folder), tokenizer=PreTrainedTokenizerFast.from_pretrained(folder), device="cpu")
+    rows = [{"text": text, "output": pipe(text, truncation=True)} for text in TEXTS[:4]]
+    write(folder / "features.json", {"task": "feature-extraction", "cases": [{"options": {}, "rows": rows}]}, indent=None)
+    print(family, "features", len(rows), "rows")
+
+
+def write(path: Path, value: object, indent: int | None = 1) -> None:
+    path.write_text(json.dumps(value, ensure_ascii=False, indent=indent) + "\n", encoding="utf-8")
     for file in path.parent.iterdir():
         file.chmod(0o644)
 
@@ -70,3 +78,4 @@ def write_all(out: Path) -> None:
             root = out / "pipelines" / family
             choices(root / "choice", root / "nli", family, seed=7900 + number)
             scores(root / "score", family)
+            features(root / "ner", family)

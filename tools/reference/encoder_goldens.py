@@ -12,6 +12,7 @@ import transformers
 from transformers import AutoModel
 
 from bert_goldens import write_cases
+from onnx_export import SEQUENCES, TOKENS, Headed, export
 from tiny_bert import save, write_json
 
 LABELS = ["O", "B-PER", "I-PER", "B-LOC", "I-LOC"]
@@ -27,6 +28,8 @@ HEADS = {
     "question-answering": "ForQuestionAnswering",
     "multiple-choice": "ForMultipleChoice",
 }
+# Outputs of these have a row a sequence, as every `pooler_output` has.
+OF_SEQUENCES = ["next-sentence-prediction", "text-classification", "multiple-choice"]
 COMMON = ["feature-extraction", "fill-mask", "text-classification", "token-classification", "question-answering",
           "multiple-choice"]
 
@@ -43,6 +46,8 @@ class Architecture:
     note: str = ""
     # A token that stands in every sequence of more than 6.
     separator: int | None = None
+    # What is exported to ONNX too, for a second opinion.
+    onnx: list[str] = field(default_factory=list)
     # Fields of the configuration that older files have under other names.
     fields: dict[str, str] = field(default_factory=dict)
 
@@ -60,9 +65,9 @@ ARCHITECTURES = [
                  note="a decoder of its own; three types; ReLU in the head"),
     Architecture("distilbert", "DistilBert", dict(dim=18, n_heads=2, hidden_dim=23, n_layers=2, vocab_size=43,
                                                   max_position_embeddings=29, tie_weights_=True), 29, types=1,
-                 note="head size 9; no token types"),
+                 onnx=["text-classification"], note="head size 9; no token types"),
     Architecture("roberta", "Roberta", sizes(20, 4, 27, 2, 41, 33, 1, layer_norm_eps=1e-5, pad_token_id=1), 31, types=1,
-                 note="positions past the padding token, which is among the ids"),
+                 onnx=["token-classification"], note="positions past the padding token, which is among the ids"),
     Architecture("xlm-roberta", "XLMRoberta", sizes(14, 2, 19, 1, 47, 28, 1, layer_norm_eps=1e-5, pad_token_id=1), 26, types=1),
     Architecture("camembert", "Camembert", sizes(15, 3, 19, 1, 39, 30, 1, layer_norm_eps=1e-5, pad_token_id=3), 26, types=1,
                  note="another padding token"),
@@ -76,12 +81,12 @@ ARCHITECTURES = [
                  note="embeddings as wide as the layers; a summary without projection"),
     Architecture("mpnet", "MPNet", dict(hidden_size=20, num_attention_heads=4, intermediate_size=27, num_hidden_layers=2,
                                         vocab_size=41, max_position_embeddings=182, relative_attention_num_buckets=32), 180, types=1,
-                 note="biases for distances, into the bucket of all far ones"),
+                 onnx=["feature-extraction"], note="biases for distances, into the bucket of all far ones"),
     Architecture("modernbert", "ModernBert", dict(hidden_size=24, num_attention_heads=3, intermediate_size=21, num_hidden_layers=4,
                                                   vocab_size=43, max_position_embeddings=60, local_attention=10, pad_token_id=0,
                                                   bos_token_id=1, cls_token_id=1, eos_token_id=2, sep_token_id=2,
                                                   global_attn_every_n_layers=3), 60, types=1,
-                 note="head size 8; windows of 5 tokens to each side in layers 1 and 2"),
+                 onnx=["fill-mask"], note="head size 8; windows of 5 tokens to each side in layers 1 and 2"),
     Architecture("modernbert-mean", "ModernBert", dict(hidden_size=12, num_attention_heads=2, intermediate_size=17, num_hidden_layers=2,
                                                        vocab_size=37, max_position_embeddings=40, local_attention=7, pad_token_id=0,
                                                        bos_token_id=1, cls_token_id=1, eos_token_id=2, sep_token_id=2,
@@ -93,7 +98,7 @@ ARCHITECTURES = [
     Architecture("deberta-v2", "DebertaV2", sizes(20, 2, 27, 2, 43, 30, 0, relative_attention=True, position_buckets=8,
                                                   pos_att_type=["p2c", "c2p"], share_att_key=True, norm_rel_ebd="layer_norm",
                                                   position_biased_input=False, legacy=False), 30, types=1,
-                 note="as version 3: distances in 8 buckets, vectors by the projections of queries and keys"),
+                 onnx=["question-answering"], note="as version 3: distances in 8 buckets, vectors by the projections of queries and keys"),
     Architecture("deberta-v2-legacy", "DebertaV2", sizes(18, 3, 25, 2, 41, 26, 2, relative_attention=True, max_relative_positions=9,
                                                          pos_att_type="c2p|p2c", embedding_size=11), 26,
                  tasks=["feature-extraction", "fill-mask"],
@@ -260,6 +265,14 @@ def write(out: Path, only: set[str] | None = None) -> None:
                     spread[name] = float(value.std())
             save(folder / task / "cases.safetensors", expected)
             rename_fields(folder / task / "config.json", architecture.fields)
+            if task in architecture.onnx:
+                outputs = {name: SEQUENCES if task in OF_SEQUENCES or name == "pooler_output" else TOKENS for name in rows[0]}
+                wrapped = Headed(loaded, outputs, architecture.types > 1)
+                worst = export(wrapped, folder / task / "model.onnx", architecture.config["vocab_size"], architecture.types,
+                               architecture.longest or architecture.positions)
+                if worst > 5e-5:
+                    raise SystemExit(f"{folder / task}: ONNX Runtime differs from PyTorch by {worst}")
+                print(f"{architecture.name} {task}: ONNX Runtime within {worst:.1e}")
             for file in (folder / task).iterdir():
                 file.chmod(0o644)
             print(architecture.name, task, ", ".join(f"{name} std {value:.2f}" for name, value in spread.items()))

@@ -23,8 +23,9 @@ warnings.filterwarnings("ignore")
 import torch
 from transformers.utils import logging
 
-PACKAGES = ["numpy", "onnx", "onnxruntime", "safetensors", "sentence-transformers", "tokenizers", "torch", "transformers"]
-PARTS = ["bert", "encoders", "torch", "pipelines", "sentence", "minilm"]
+PACKAGES = ["keybert", "numpy", "onnx", "onnxruntime", "safetensors", "scikit-learn", "sentence-transformers", "tokenizers", "torch",
+            "transformers"]
+PARTS = ["bert", "encoders", "torch", "pipelines", "sentence", "minilm", "keywords"]
 # Written by another release of transformers, see pipeline_goldens.py; and what of "pipelines" needs no tokenizer trained.
 OTHER_PARTS = ["question-answering", "choice"]
 
@@ -68,17 +69,22 @@ def main() -> None:
         import sentence_goldens
 
         sentence_goldens.write(args.out)
-    if "minilm" in parts:
-        import minilm_goldens
+    if "minilm" in parts or "keywords" in parts:
+        with tempfile.TemporaryDirectory() as temporary:
+            folder = args.minilm
+            if folder is None:
+                import make_default_model
 
-        if args.minilm:
-            minilm_goldens.write(args.out, args.minilm)
-        else:
-            import make_default_model
+                folder = Path(temporary)
+                make_default_model.unpack(folder)
+            if "minilm" in parts:
+                import minilm_goldens
 
-            with tempfile.TemporaryDirectory() as folder:
-                make_default_model.unpack(Path(folder))
-                minilm_goldens.write(args.out, Path(folder))
+                minilm_goldens.write(args.out, folder)
+            if "keywords" in parts:
+                import keyword_goldens
+
+                keyword_goldens.write(args.out, folder)
     if parts == ["question-answering"]:
         return
     versions = {name: importlib.metadata.version(name) for name in PACKAGES}

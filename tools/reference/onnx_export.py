@@ -1,4 +1,4 @@
-"""Export a BERT encoder to ONNX and check the file with ONNX Runtime."""
+"""Export an encoder to ONNX, with a head or without, and check the file with ONNX Runtime."""
 
 from pathlib import Path
 
@@ -9,31 +9,48 @@ import torch
 
 OPSET = 17
 
+# The free dimensions of outputs with a row a token, and with a row a sequence.
+TOKENS = {0: "batch", 1: "sequence"}
+SEQUENCES = {0: "batch"}
+
 
 class Encoder(torch.nn.Module):
+    """A BERT without a head."""
+
     def __init__(self, model: torch.nn.Module, pooler: bool):
         super().__init__()
-        self.model, self.pooler = model, pooler
+        self.model = model
+        self.outputs = {"last_hidden_state": TOKENS} | ({"pooler_output": SEQUENCES} if pooler else {})
 
     def forward(self, input_ids, attention_mask, token_type_ids):
-        # The additive mask is made here: transformers' own mask code doesn't trace to a plain graph.
+        # The additive mask is made here: what the model makes of a mask of ones and zeros depends on how it was traced.
         blocked = (1.0 - attention_mask[:, None, None, :].to(torch.float32)) * torch.finfo(torch.float32).min
         out = self.model(input_ids=input_ids, attention_mask=blocked, token_type_ids=token_type_ids)
-        return (out.last_hidden_state, out.pooler_output) if self.pooler else out.last_hidden_state
+        return tuple(out[name] for name in self.outputs)
 
 
-def export(model: torch.nn.Module, path: Path, pooler: bool, vocab: int, types: int, longest: int) -> float:
+class Headed(torch.nn.Module):
+    """A model of any architecture with its head; `outputs` names those that it gives, with their free dimensions."""
+
+    def __init__(self, model: torch.nn.Module, outputs: dict[str, dict[int, str]], typed: bool):
+        super().__init__()
+        self.model, self.outputs, self.typed = model, outputs, typed
+
+    def forward(self, input_ids, attention_mask, token_type_ids):
+        types = {"token_type_ids": token_type_ids} if self.typed else {}
+        out = self.model(input_ids=input_ids, attention_mask=attention_mask, **types)
+        return tuple(out[name] for name in self.outputs)
+
+
+def export(model: Encoder | Headed, path: Path, vocab: int, types: int, longest: int) -> float:
     """Write `path` and return the greatest difference from PyTorch over padded batches."""
-    wrapped = Encoder(model, pooler).eval()
-    outputs = ["last_hidden_state"] + (["pooler_output"] if pooler else [])
-    axes = {name: {0: "batch", 1: "sequence"} for name in ("input_ids", "attention_mask", "token_type_ids")}
-    axes["last_hidden_state"] = {0: "batch", 1: "sequence"}
-    if pooler:
-        axes["pooler_output"] = {0: "batch"}
+    model = model.eval()
+    outputs = list(model.outputs)
+    axes = {name: TOKENS for name in ("input_ids", "attention_mask", "token_type_ids")} | model.outputs
     inputs = batch(np.random.default_rng(5), [7, 4], vocab, types)
     with torch.inference_mode():
         torch.onnx.export(
-            wrapped, tuple(inputs.values()), str(path), input_names=list(inputs), output_names=outputs,
+            model, tuple(inputs.values()), str(path), input_names=list(inputs), output_names=outputs,
             dynamic_axes=axes, opset_version=OPSET, dynamo=False, do_constant_folding=True,
         )
     strip(path)
@@ -42,18 +59,19 @@ def export(model: torch.nn.Module, path: Path, pooler: bool, vocab: int, types: 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    # An export leaves out inputs that its graph doesn't read.
+    read = [given.name for given in session.get_inputs()]
     worst = 0.0
     rng = np.random.default_rng(6)
     for lengths in ([1], [3, 1, 5], [longest, 2, longest - 1]):
         inputs = batch(rng, lengths, vocab, types)
-        found = session.run(outputs, {k: v.numpy() for k, v in inputs.items()})
+        found = session.run(outputs, {name: inputs[name].numpy() for name in read})
         with torch.inference_mode():
-            expected = wrapped(*inputs.values())
-        expected = expected if pooler else (expected,)
+            expected = model(*inputs.values())
         mask = inputs["attention_mask"].numpy().astype(bool)
-        worst = max(worst, float(np.abs(found[0] - expected[0].numpy())[mask].max()))
-        if pooler:
-            worst = max(worst, float(np.abs(found[1] - expected[1].numpy()).max()))
+        for name, mine, theirs in zip(outputs, found, expected):
+            rows = mask if model.outputs[name] is TOKENS else slice(None)
+            worst = max(worst, float(np.abs(mine - theirs.numpy())[rows].max()))
     return worst
 
 

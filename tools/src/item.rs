@@ -116,6 +116,26 @@ impl Item {
         }
     }
 
+    /// The item as a text with the labels to choose from, if it brings them along: an object with `text` and `labels`.
+    pub fn into_labelled(mut self) -> Result<(String, Option<Vec<String>>), Failure> {
+        let labels = match &mut self.content {
+            Content::Json(Value::Object(object)) => object.remove("labels"),
+            _ => None,
+        };
+        let strings = |labels: &Value| {
+            let strings = labels.as_array()?.iter().map(|label| label.as_str().map(str::to_owned));
+            strings.collect::<Option<Vec<String>>>()
+        };
+        let labels = match labels {
+            None => None,
+            Some(labels) => match strings(&labels) {
+                Some(strings) => Some(strings),
+                None => return Err(unexpected(&self.place, "\"labels\" to be an array of strings", &labels)),
+            },
+        };
+        Ok((self.into_text()?, labels))
+    }
+
     /// Whether the item says by itself that it is a pair.
     pub fn is_pair(&self) -> bool {
         match &self.content {
@@ -243,6 +263,16 @@ mod tests {
         assert!(message(text("a\tb\tc").into_pair()).contains("more than one tab"));
         assert!(message(json(r#"["a", "b", "c"]"#).into_pair()).contains("found an array of 3"));
         assert!(message(json(r#"["a", 1]"#).into_pair()).contains("expected a pair"));
+    }
+
+    #[test]
+    fn texts_with_labels() {
+        let labels = Some(vec!["b".to_owned(), "c".to_owned()]);
+        assert_eq!(json(r#"{"text": "a", "labels": ["b", "c"]}"#).into_labelled().unwrap(), ("a".to_owned(), labels));
+        assert_eq!(text("a").into_labelled().unwrap(), ("a".to_owned(), None));
+        assert_eq!(json(r#"{"text": "a"}"#).into_labelled().unwrap(), ("a".to_owned(), None));
+        assert!(message(json(r#"{"text": "a", "labels": "b"}"#).into_labelled()).contains("an array of strings"));
+        assert!(message(json(r#"{"text": "a", "labels": [1]}"#).into_labelled()).contains("an array of strings"));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use crate::{
     gemm::{MicroKernel, Prefetch, Tile, split_rows},
 };
 
-/// What is added to the scores of an attention for the distance between query and key.
+/// What is added to the scores of an attention for the distance between query and key, or how far queries see.
 ///
 /// A sequence has as many queries as keys, or a lone one, which is its [last](Select::Last) token unless [`lone`](Self::lone) says otherwise.
 #[derive(Clone, Copy, Debug)]
@@ -25,7 +25,12 @@ pub struct PositionBias<'a> {
 pub(super) enum Kind<'a> {
     Distance(RelativeBias<'a>),
     Content(ContentBias<'a>),
+    Window { distance: usize },
 }
+
+/// Where windows end, counted from a sequence's first key: after a whole number of the blocks in which rows are summed and codes are multiplied.
+/// What is beyond would add zeros, so the bits are those of all keys.
+const WINDOW_ALIGNMENT: usize = 64;
 
 impl<'a> From<RelativeBias<'a>> for PositionBias<'a> {
     fn from(bias: RelativeBias<'a>) -> Self {
@@ -40,13 +45,43 @@ impl<'a> From<ContentBias<'a>> for PositionBias<'a> {
 }
 
 impl<'a> PositionBias<'a> {
+    /// Queries see the keys that are up to `distance` tokens before them or behind them, and no others. Those don't cost anything.
+    pub fn window(distance: usize) -> PositionBias<'a> {
+        PositionBias { kind: Kind::Window { distance }, lone: Select::Last, leading: None }
+    }
+
+    pub(super) fn is_window(&self) -> bool {
+        matches!(self.kind, Kind::Window { .. })
+    }
+
+    /// The keys, of so many, that queries at these positions see, and those up to the next multiples of [`WINDOW_ALIGNMENT`]; `leading` keys are
+    /// seen by all.
+    #[inline(always)]
+    pub(super) fn seen(&self, positions: Range<usize>, leading: usize, keys: usize) -> Range<usize> {
+        let Kind::Window { distance } = self.kind else { return 0..keys };
+        let first = if leading > 0 { 0 } else { positions.start.saturating_sub(distance).min(keys) };
+        let end = positions.end.saturating_add(distance).min(keys).max(leading.min(keys));
+        let end = end.checked_next_multiple_of(WINDOW_ALIGNMENT).map_or(keys, |end| end.min(keys));
+        first / WINDOW_ALIGNMENT * WINDOW_ALIGNMENT..end
+    }
+
+    /// The most keys that so many neighbouring queries see, in sequences of up to `max_kv` keys.
+    pub(super) fn most_seen(&self, queries: usize, max_kv: usize) -> usize {
+        match self.kind {
+            Kind::Window { distance } if self.leading.is_none() => {
+                distance.saturating_mul(2).saturating_add(queries + 2 * WINDOW_ALIGNMENT).min(max_kv)
+            }
+            _ => max_kv,
+        }
+    }
+
     /// The same where the lone query of a sequence is this token of it.
     pub fn lone(self, token: Select) -> PositionBias<'a> {
         PositionBias { lone: token, ..self }
     }
 
-    /// The same with nothing added for the first keys of sequence `i`, as many as `counts[i]`, wherever the query stands. A bias for content is
-    /// for all keys.
+    /// The same with nothing added for the first keys of sequence `i`, as many as `counts[i]`, wherever the query stands, or with these keys
+    /// seen from everywhere. A bias for content is for all keys.
     pub fn leading(self, counts: &'a [u32]) -> PositionBias<'a> {
         PositionBias { leading: Some(counts), ..self }
     }
@@ -60,7 +95,7 @@ impl<'a> PositionBias<'a> {
     pub(super) fn content(&self) -> Option<&ContentBias<'a>> {
         match &self.kind {
             Kind::Content(content) => Some(content),
-            Kind::Distance(_) => None,
+            Kind::Distance(_) | Kind::Window { .. } => None,
         }
     }
 
@@ -69,12 +104,14 @@ impl<'a> PositionBias<'a> {
         match &self.kind {
             Kind::Distance(bias) => bias.reach(),
             Kind::Content(bias) => bias.reach(),
+            Kind::Window { .. } => usize::MAX,
         }
     }
 
     /// Checks that there is something for each head, each distance and each query.
     pub(super) fn check(&self, heads: usize, width: usize, cu_q: &[u32], cu_kv: &[u32]) -> Result<(), KernelError> {
         match &self.kind {
+            Kind::Window { .. } => {}
             Kind::Distance(bias) if bias.values.rows() == 1 => {}
             Kind::Distance(bias) => expect_eq("rows of the relative bias", bias.values.rows(), heads)?,
             Kind::Content(bias) => {
@@ -86,7 +123,7 @@ impl<'a> PositionBias<'a> {
         }
         for (position, (q, kv)) in cu_q.windows(2).zip(cu_kv.windows(2)).enumerate() {
             let (queries, keys) = ((q[1] - q[0]) as usize, (kv[1] - kv[0]) as usize);
-            if keys > self.reach() + 1 {
+            if keys > self.reach().saturating_add(1) {
                 let (expected, found) = (keys - 1, self.reach());
                 return Err(KernelError::Shape { what: "reach of the relative bias", expected, found });
             }

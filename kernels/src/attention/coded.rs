@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use pulp::{Simd, WithSimd};
 
-use super::{AttentionSpec, PositionBias, add_bias, row_of};
+use super::{AttentionSpec, PositionBias, add_bias};
 use crate::{
     Arithmetic, Cpu, MatRef,
     gemm::{CodedTile, MicroKernel, TILE_WORDS, TileFn, encode, encode_pair},
@@ -91,7 +91,6 @@ impl WithSimd for Head<'_> {
         let Head {
             cpu, kernel, spec, layout, q, k, v, out, column, first_query, queries, visible, keys, scratch, ..
         } = self;
-        let bias_of = |query: usize| row_of(self.bias, self.first_position + query, keys.len());
         let TileFn::Coded { run, enter, leave, .. } = kernel.tile else {
             unreachable!("{kernel:?} reads no codes");
         };
@@ -138,7 +137,7 @@ impl WithSimd for Head<'_> {
                 }
                 let row = &mut row[..keys.len()];
                 let seen = if spec.causal { (visible + start + i).min(keys.len()) } else { keys.len() };
-                let scale = add_bias(row, spec.scale, bias_of(start + i), self.leading);
+                let scale = add_bias(row, spec.scale, self.bias, self.first_position + start + i, self.leading);
                 let (seen, unseen) = row.split_at_mut(seen);
                 let sum = softmax::exp_row(simd, seen, scale);
                 unseen.fill(0.0);

@@ -59,7 +59,12 @@ fn reference(
                         let mut added = 0.0;
                         let position = bias.map_or(0, |bias| bias.first_position(queries.len(), keys.len())) + i;
                         match bias.map(|bias| bias.kind) {
-                            Some(Kind::Distance(_)) if bias.is_some_and(|bias| j < bias.leading_keys(sequence)) => {}
+                            Some(Kind::Distance(_) | Kind::Window { .. })
+                                if bias.is_some_and(|bias| j < bias.leading_keys(sequence)) => {}
+                            Some(Kind::Window { distance }) if j.abs_diff(position) > distance => {
+                                added = f64::NEG_INFINITY;
+                            }
+                            Some(Kind::Window { .. }) => {}
                             Some(Kind::Distance(bias)) => added = bias.row(head, position, keys.len())[j].into(),
                             Some(Kind::Content(bias)) => {
                                 score += bias.products(position, j, query, key, &columns, dot);
@@ -94,6 +99,8 @@ struct Case {
     content: Option<[bool; 2]>,
     /// Whether a bias for content has offsets and segments.
     segments: bool,
+    /// How far queries see, and whether a bias for distances says so.
+    window: Option<(usize, bool)>,
     /// Which token a lone query is.
     lone: Select,
     /// Keys of each sequence that have no bias.
@@ -116,6 +123,7 @@ impl Case {
             reach: None,
             content: None,
             segments: false,
+            window: None,
             lone: Select::Last,
             leading: None,
         }
@@ -124,6 +132,16 @@ impl Case {
     /// Queries, keys and values as column ranges of one merged matrix when both sides have the same rows, as after a merged
     /// projection.
     fn run(&self, cpu: &Cpu, exec: Exec<'_>, base: u32) -> (Vec<f32>, Vec<f64>) {
+        let mut expected = Vec::new();
+        (self.run_beside(cpu, exec, base, Some(&mut expected)), expected)
+    }
+
+    /// The result alone: the definition takes longer.
+    fn result(&self, cpu: &Cpu, exec: Exec<'_>, base: u32) -> Vec<f32> {
+        self.run_beside(cpu, exec, base, None)
+    }
+
+    fn run_beside(&self, cpu: &Cpu, exec: Exec<'_>, base: u32, expected: Option<&mut Vec<f64>>) -> Vec<f32> {
         let width = self.spec.heads * self.spec.head_dim;
         let (cu_q, cu_kv) = (cumulative(&self.queries, base), cumulative(&self.keys, base));
         let (nq, nk) = (self.queries.iter().sum::<usize>(), self.keys.iter().sum::<usize>());
@@ -159,6 +177,16 @@ impl Case {
                 if self.segments { bias.offsets(offsets).segments(segments).into() } else { bias.into() }
             }
         });
+        let (distance, by_bias) = self.window.unwrap_or_default();
+        let mask = |column: usize| if column.abs_diff(max_kv) <= distance { 0.0 } else { f32::NEG_INFINITY };
+        let mask: Vec<f32> = (0..2 * max_kv + 1).map(mask).collect();
+        let bias = match self.window {
+            Some(_) if by_bias => {
+                Some(RelativeBias::new(MatRef::new(&mask, 1, mask.len(), mask.len()).unwrap()).unwrap().into())
+            }
+            Some(_) => Some(PositionBias::window(distance)),
+            None => bias,
+        };
         let bias = bias.map(|bias| match &self.leading {
             Some(leading) => bias.lone(self.lone).leading(leading),
             None => bias.lone(self.lone),
@@ -167,7 +195,10 @@ impl Case {
         let len = biased_scratch_len(cpu, &self.spec, bias, max_kv, exec.workers()).unwrap();
         let mut scratch = vec![f32::NAN; len];
         biased_attention(cpu, exec, &self.spec, bias, q, k, v, &cu_q, &cu_kv, &mut scratch, target).unwrap();
-        (out, reference(&self.spec, bias, q, k, v, &cu_q, &cu_kv))
+        if let Some(expected) = expected {
+            *expected = reference(&self.spec, bias, q, k, v, &cu_q, &cu_kv);
+        }
+        out
     }
 }
 
@@ -326,6 +357,55 @@ fn leading_keys_have_no_bias() {
             assert_ne!(case.run(&cpu, Exec::Serial, 0).0, found);
         }
     }
+}
+
+#[test]
+fn a_window_gives_the_bits_of_a_mask() {
+    let team = Team::new(NonZeroUsize::new(3).unwrap()).unwrap();
+    // The longest takes several work items on one worker.
+    let lengths = [1, 7, 64, WINDOW_BLOCK + 70, 40];
+    for cpu in Cpu::available() {
+        for arithmetic in [Arithmetic::F32, Arithmetic::Bf16x3] {
+            for (distance, head_dim, leading) in [
+                (0, 12, None),
+                (5, 32, None),
+                (64, 12, None),
+                (100, 48, None),
+                (usize::MAX, 12, None),
+                (9, 12, Some(vec![0, 3, 0, 130, 40])),
+            ] {
+                let name = format!("{} {arithmetic:?}, {distance} to each side", cpu.level());
+                let case = |by_bias, queries: &[usize], lone| {
+                    let mut case = Case::new(2, head_dim, false, &lengths);
+                    case.spec.arithmetic = arithmetic;
+                    let (queries, leading) = (queries.to_vec(), leading.clone());
+                    Case { window: Some((distance, by_bias)), queries, leading, lone, ..case }
+                };
+                let window = case(false, &lengths, Select::Last);
+                let (found, expected) = window.run(&cpu, Exec::Serial, 0);
+                let error = found.iter().zip(&expected).map(|(a, b)| (f64::from(*a) - b).abs()).fold(0.0, f64::max);
+                assert!(error < 1e-4, "{name}: {error:e}");
+                assert!(case(true, &lengths, Select::Last).result(&cpu, Exec::Serial, 0) == found, "{name}: a mask");
+                let lease = team.lease_blocking();
+                assert!(window.result(&cpu, Exec::Team(&lease), 5) == found, "{name}: several workers");
+                for lone in [Select::First, Select::Last] {
+                    let [window, mask] = [false, true].map(|by_bias| case(by_bias, &[1; 5], lone));
+                    let (window, mask) = (window.result(&cpu, Exec::Serial, 0), mask.result(&cpu, Exec::Serial, 0));
+                    assert!(window == mask, "{name}: {lone:?} alone");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_window_takes_scratch_for_what_it_sees() {
+    let (cpu, spec) = (Cpu::detect().unwrap(), Case::new(2, 64, false, &[3]).spec);
+    let of = |bias, keys| biased_scratch_len(&cpu, &spec, bias, keys, 1).unwrap();
+    let window = Some(PositionBias::window(64));
+    assert_eq!(of(window, 8192), of(window, 4096));
+    assert!(of(window, 8192) * 4 < of(None, 8192));
+    assert_eq!(of(window, 100), of(None, 100));
 }
 
 #[test]

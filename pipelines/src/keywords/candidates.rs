@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 pub(super) type Candidate = (String, Vec<(usize, usize)>);
 
 /// All phrases of `least` to `most` words, in the order of the alphabet. Words are runs of two or more letters, digits and underscores, in
-/// lower case; stop words are left out first, so that a phrase may span them.
+/// lower case; stop words are left out first, so that a phrase may span them. As scikit-learn's `CountVectorizer` has it, but for vowel signs
+/// of Indic scripts and the like, which belong to words here and part them there.
 pub(super) fn candidates(text: &str, (least, most): (usize, usize), stop_words: &[String]) -> Vec<Candidate> {
     let words: Vec<(String, usize, usize)> =
         words(text).into_iter().filter(|(word, ..)| !stop_words.contains(word)).collect();
@@ -31,214 +32,26 @@ fn words(text: &str) -> Vec<(String, usize, usize)> {
             if word.is_empty() {
                 start = place;
             }
-            word.extend(character.to_lowercase());
+            word.push(character);
         } else if !word.is_empty() {
-            words.push((std::mem::take(&mut word), start, place));
+            words.push((std::mem::take(&mut word).to_lowercase(), start, place));
         }
         end = place + 1;
     }
     if !word.is_empty() {
-        words.push((word, start, end));
+        words.push((word.to_lowercase(), start, end));
     }
     words.retain(|(_, start, end)| end - start > 1);
     words
 }
 
-/// Function words of English: articles, pronouns, prepositions, conjunctions, auxiliaries and the like.
-pub(super) const ENGLISH_STOP_WORDS: &[&str] = &[
-    "about",
-    "above",
-    "across",
-    "after",
-    "again",
-    "against",
-    "all",
-    "almost",
-    "along",
-    "already",
-    "also",
-    "although",
-    "always",
-    "am",
-    "among",
-    "an",
-    "and",
-    "another",
-    "any",
-    "anyone",
-    "anything",
-    "are",
-    "around",
-    "as",
-    "at",
-    "be",
-    "because",
-    "been",
-    "before",
-    "behind",
-    "being",
-    "below",
-    "between",
-    "both",
-    "but",
-    "by",
-    "can",
-    "cannot",
-    "could",
-    "did",
-    "do",
-    "does",
-    "doing",
-    "done",
-    "down",
-    "during",
-    "each",
-    "either",
-    "else",
-    "enough",
-    "ever",
-    "every",
-    "everyone",
-    "everything",
-    "few",
-    "for",
-    "from",
-    "further",
-    "had",
-    "has",
-    "have",
-    "having",
-    "he",
-    "hence",
-    "her",
-    "here",
-    "hers",
-    "herself",
-    "him",
-    "himself",
-    "his",
-    "how",
-    "however",
-    "if",
-    "in",
-    "into",
-    "is",
-    "it",
-    "its",
-    "itself",
-    "just",
-    "least",
-    "less",
-    "many",
-    "may",
-    "me",
-    "might",
-    "mine",
-    "more",
-    "most",
-    "much",
-    "must",
-    "my",
-    "myself",
-    "neither",
-    "never",
-    "no",
-    "nobody",
-    "none",
-    "nor",
-    "not",
-    "nothing",
-    "now",
-    "of",
-    "off",
-    "often",
-    "on",
-    "once",
-    "one",
-    "only",
-    "onto",
-    "or",
-    "other",
-    "others",
-    "our",
-    "ours",
-    "ourselves",
-    "out",
-    "over",
-    "own",
-    "per",
-    "perhaps",
-    "quite",
-    "rather",
-    "same",
-    "several",
-    "shall",
-    "she",
-    "should",
-    "since",
-    "so",
-    "some",
-    "someone",
-    "something",
-    "still",
-    "such",
-    "than",
-    "that",
-    "the",
-    "their",
-    "theirs",
-    "them",
-    "themselves",
-    "then",
-    "there",
-    "therefore",
-    "these",
-    "they",
-    "this",
-    "those",
-    "though",
-    "through",
-    "thus",
-    "to",
-    "together",
-    "too",
-    "toward",
-    "towards",
-    "under",
-    "until",
-    "up",
-    "upon",
-    "us",
-    "very",
-    "was",
-    "we",
-    "well",
-    "were",
-    "what",
-    "whatever",
-    "when",
-    "where",
-    "whereas",
-    "whether",
-    "which",
-    "while",
-    "who",
-    "whole",
-    "whom",
-    "whose",
-    "why",
-    "will",
-    "with",
-    "within",
-    "without",
-    "would",
-    "yet",
-    "you",
-    "your",
-    "yours",
-    "yourself",
-    "yourselves",
-];
+/// Function words of English: articles, pronouns, prepositions, conjunctions, auxiliaries and the like. One a line.
+const ENGLISH_STOP_WORDS: &str = include_str!("english_stop_words.txt");
+
+/// The words that no keyword holds by default.
+pub(super) fn english_stop_words() -> Vec<String> {
+    ENGLISH_STOP_WORDS.lines().map(str::to_owned).collect()
+}
 
 #[cfg(test)]
 mod tests {
@@ -246,7 +59,7 @@ mod tests {
 
     #[test]
     fn phrases_span_stop_words_and_know_every_place() {
-        let stop_words: Vec<String> = ENGLISH_STOP_WORDS.iter().map(|&word| word.to_owned()).collect();
+        let stop_words = english_stop_words();
         let found = candidates("Ünder the Sea, I see a sea.", (1, 2), &stop_words);
         let expected: Vec<Candidate> = vec![
             ("sea".into(), vec![(10, 13), (23, 26)]),
@@ -258,11 +71,17 @@ mod tests {
         ];
         assert_eq!(found, expected);
         assert!(candidates("of the", (1, 3), &stop_words).is_empty());
+        assert_eq!(candidates("Ο ΠΥΡΓΟΣ", (1, 1), &[]), [("πυργος".to_owned(), vec![(2, 8)])]);
+        assert_eq!(
+            candidates("नदी के", (1, 1), &[]),
+            [("के".to_owned(), vec![(4, 6)]), ("नदी".to_owned(), vec![(0, 3)])]
+        );
     }
 
     #[test]
     fn stop_words_are_in_order_and_long_enough_to_be_words() {
-        assert!(ENGLISH_STOP_WORDS.is_sorted_by(|a, b| a < b));
-        assert!(ENGLISH_STOP_WORDS.iter().all(|word| word.len() > 1));
+        let words = english_stop_words();
+        assert!(words.len() > 150 && words.is_sorted_by(|a, b| a < b));
+        assert!(words.iter().all(|word| word.len() > 1));
     }
 }

@@ -77,7 +77,7 @@ impl Default for KeywordExtractionBuilder {
             precision: Precision::default(),
             max_length: None,
             ngram_range: (1, 1),
-            stop_words: candidates::ENGLISH_STOP_WORDS.iter().map(|&word| word.to_owned()).collect(),
+            stop_words: candidates::english_stop_words(),
             top_k: 5,
             selection: KeywordSelection::default(),
         }

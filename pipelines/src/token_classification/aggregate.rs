@@ -21,6 +21,10 @@ pub enum AggregationStrategy {
     Max,
     /// A word has the label of its first token, and is a result by itself, as parts of speech need it.
     Words,
+    /// A word has the label of its first token; words are a group as the tags of IOB or IOBES say: `B-` and `S-` begin one, `E-` and `S-` end
+    /// one, and a word labelled `O` is in none (Tjong Kim Sang and Veenstra, 1999, <https://aclanthology.org/E99-1023>). The score is the
+    /// product of the words'.
+    Entities,
 }
 
 impl AggregationStrategy {
@@ -55,7 +59,11 @@ impl Aggregator<'_> {
             }
             _ => self.words(&tokens, strategy)?,
         };
-        if strategy.groups() { self.grouped(&entities) } else { Ok(entities) }
+        match strategy {
+            AggregationStrategy::None | AggregationStrategy::Words => Ok(entities),
+            AggregationStrategy::Entities => self.chunks(&entities),
+            _ => self.grouped(&entities),
+        }
     }
 
     fn token(&self, token: Token) -> Entity {
@@ -114,6 +122,13 @@ impl Aggregator<'_> {
         groups.map(|group| self.group(group)).collect()
     }
 
+    fn chunks(&self, words: &[Entity]) -> Result<Vec<Entity>, Error> {
+        let chunks = words.chunk_by(|last, next| in_one_chunk(&last.label, &next.label));
+        let chunks = chunks.filter(|chunk| chunk[0].label != OUTSIDE);
+        let score = |chunk: &[Entity]| chunk.iter().map(|word| word.score).product();
+        chunks.map(|chunk| Ok(Entity { score: score(chunk), ..self.group(chunk)? })).collect()
+    }
+
     /// `entities` isn't empty.
     fn group(&self, entities: &[Entity]) -> Result<Entity, Error> {
         let (first, last) = (&entities[0], &entities[entities.len() - 1]);
@@ -137,6 +152,19 @@ fn tag(label: &str) -> (bool, &str) {
         (None, Some(tag)) => (false, tag),
         (None, None) => (false, label),
     }
+}
+
+/// The label of words that are in no chunk.
+const OUTSIDE: &str = "O";
+
+/// Whether a word belongs to the chunk of the word before it, by the tags before their labels. Labels without a tag are inside of one.
+fn in_one_chunk(last: &str, next: &str) -> bool {
+    let parts = |label| match label {
+        OUTSIDE => (OUTSIDE, ""),
+        _ => str::split_once(label, '-').unwrap_or(("I", label)),
+    };
+    let ((last_tag, last), (next_tag, next)) = (parts(last), parts(next));
+    last == next && !matches!(last_tag, "E" | "S" | OUTSIDE) && !matches!(next_tag, "B" | "S" | OUTSIDE)
 }
 
 /// The entities of several windows: of those that overlap, the longer one, then the one with the higher score.
@@ -175,6 +203,40 @@ mod tests {
         ]);
         let spans: Vec<(usize, usize, f32)> = found.iter().map(|found| (found.start, found.end, found.score)).collect();
         assert_eq!(spans, [(2, 9, 0.1), (9, 12, 0.2), (20, 25, 0.7)]);
+    }
+
+    /// What seqeval 1.2.2's `get_entities` finds in these labels: first and last word.
+    #[test]
+    fn chunks_are_those_of_iob_and_iobes() {
+        let cases: [(&str, &[(usize, usize)]); 14] = [
+            ("B-PER I-PER O B-LOC", &[(0, 1), (3, 3)]),
+            ("I-PER I-PER O I-PER", &[(0, 1), (3, 3)]),
+            ("B-PER B-PER I-PER", &[(0, 0), (1, 2)]),
+            ("B-PER I-LOC I-LOC", &[(0, 0), (1, 2)]),
+            ("B-PER I-PER E-PER S-LOC", &[(0, 2), (3, 3)]),
+            ("S-PER S-PER B-LOC E-LOC", &[(0, 0), (1, 1), (2, 3)]),
+            ("E-PER E-PER", &[(0, 0), (1, 1)]),
+            ("B-PER E-PER I-PER E-PER", &[(0, 1), (2, 3)]),
+            ("S-PER I-PER I-PER", &[(0, 0), (1, 2)]),
+            ("B-PER E-LOC O", &[(0, 0), (1, 1)]),
+            ("I-LOC B-LOC E-LOC I-LOC", &[(0, 0), (1, 2), (3, 3)]),
+            ("O O", &[]),
+            ("B-PER I-PER S-PER I-PER", &[(0, 1), (2, 2), (3, 3)]),
+            ("B-LOC E-LOC E-LOC I-LOC O I-LOC", &[(0, 1), (2, 2), (3, 3), (5, 5)]),
+        ];
+        for (labels, expected) in cases {
+            let labels: Vec<&str> = labels.split(' ').collect();
+            let mut place = 0;
+            let mut found = Vec::new();
+            for chunk in labels.chunk_by(|last, next| in_one_chunk(last, next)) {
+                if chunk[0] != OUTSIDE {
+                    found.push((place, place + chunk.len() - 1));
+                }
+                place += chunk.len();
+            }
+            assert_eq!(found, expected, "{labels:?}");
+        }
+        assert!(in_one_chunk("PER", "PER") && !in_one_chunk("PER", "LOC"), "labels without tags");
     }
 
     #[test]

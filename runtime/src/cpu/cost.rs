@@ -39,10 +39,11 @@ impl Step {
                 let pairs: u64 = (0..batch.sequences())
                     .map(|sequence| {
                         let keys = batch.token_range(sequence).len() as u64;
-                        match self.out.rows {
-                            Rows::Tokens if spec.causal => keys * (keys + 1) / 2,
-                            Rows::Tokens => keys * keys,
-                            Rows::Sequences => keys,
+                        let queries = if self.out.rows == Rows::Tokens { keys } else { 1 };
+                        match bias {
+                            Some(bias) => bias.pairs(queries, keys),
+                            None if spec.causal && queries == keys => keys * (keys + 1) / 2,
+                            None => queries * keys,
                         }
                     })
                     .sum();

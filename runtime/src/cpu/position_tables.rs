@@ -46,6 +46,8 @@ impl Dense {
 pub(super) enum StepBias {
     /// `[rows, 2 * reach + 1]`, with a row for each head or one for all.
     Distance(Dense),
+    /// How many tokens queries see to each side, in sequences of up to `reach + 1` tokens.
+    Window { distance: usize, reach: usize },
     /// Vectors for distances, and which row of them each of the `2 * reach + 1` distances has.
     Content {
         rows: Vec<u32>,
@@ -99,7 +101,7 @@ impl<'a> PositionTables<'a> {
             AttentionBias::Buckets { table, buckets, max_distance, reach } => {
                 StepBias::buckets(*buckets, *max_distance, *reach, heads, &self.params.matrix(*table))
             }
-            AttentionBias::Window { distance, reach, .. } => StepBias::window(*distance, *reach),
+            AttentionBias::Window { distance, reach, .. } => StepBias::Window { distance: *distance, reach: *reach },
             AttentionBias::Content { table, norm, keys, queries, buckets, query_bias, segments, reach } => {
                 let table = self.normalised(table, norm.as_ref())?;
                 let keys = keys.as_ref().map(|keys| self.project(&table, keys)).transpose()?;
@@ -201,16 +203,11 @@ impl StepBias {
         StepBias::Distance(Dense { values, rows: heads, columns })
     }
 
-    fn window(distance: usize, reach: usize) -> StepBias {
-        let columns = 2 * reach + 1;
-        let seen = |column: usize| if column.abs_diff(reach) <= distance { 0.0 } else { f32::NEG_INFINITY };
-        StepBias::Distance(Dense { values: (0..columns).map(seen).collect(), rows: 1, columns })
-    }
-
     /// As the kernel takes it, for tokens of these types.
     pub(super) fn view<'a>(&'a self, types: &'a [u32]) -> Result<PositionBias<'a>, KernelError> {
         match self {
             StepBias::Distance(values) => Ok(RelativeBias::new(values.view()?)?.into()),
+            StepBias::Window { distance, .. } => Ok(PositionBias::window(*distance)),
             StepBias::Content { rows, keys, queries, offsets, segments } => {
                 let [keys, queries] = [keys, queries].map(|table| table.as_ref().map(Dense::view).transpose());
                 let mut bias = ContentBias::new(rows, keys?, queries?)?;
@@ -229,7 +226,19 @@ impl StepBias {
     pub(super) fn reach(&self) -> usize {
         match self {
             StepBias::Distance(values) => values.columns / 2,
+            StepBias::Window { reach, .. } => *reach,
             StepBias::Content { rows, .. } => rows.len() / 2,
+        }
+    }
+
+    /// Pairs of a query and a key that are seen, of so many keys and as many queries or one.
+    pub(super) fn pairs(&self, queries: u64, keys: u64) -> u64 {
+        match self {
+            StepBias::Window { distance, .. } if (*distance as u64) < keys.saturating_sub(1) => {
+                let distance = *distance as u64;
+                if queries == 1 { distance + 1 } else { keys * (2 * distance + 1) - distance * (distance + 1) }
+            }
+            _ => queries * keys,
         }
     }
 
@@ -335,10 +344,12 @@ mod tests {
     }
 
     #[test]
-    fn a_window_ends_with_its_distance() {
-        let StepBias::Distance(step) = StepBias::window(2, 4) else { panic!("it is for distances") };
-        let seen: Vec<bool> = step.values.iter().map(|value| *value == 0.0).collect();
-        assert_eq!(seen, [false, false, true, true, true, true, true, false, false]);
+    fn a_window_counts_the_pairs_that_it_sees() {
+        let of = |distance, keys: u64| StepBias::Window { distance, reach: 99 }.pairs(keys, keys);
+        for (distance, keys) in [(0, 1), (0, 5), (2, 9), (3, 4), (7, 4), (2, 2)] {
+            let seen = |query: u64| (0..keys).filter(|key: &u64| key.abs_diff(query) <= distance as u64).count() as u64;
+            assert_eq!(of(distance, keys), (0..keys).map(seen).sum::<u64>(), "{distance} {keys}");
+        }
     }
 
     #[test]

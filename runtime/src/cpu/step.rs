@@ -88,8 +88,11 @@ impl Step {
         };
         match &self.kind {
             StepKind::Linear { weight, .. } => gemm::scratch_len(weight, rows, workers),
-            StepKind::Attention { spec, bias, lone, .. } => {
-                attention::biased_scratch_len(cpu, spec, position_bias(bias, *lone, batch)?, batch.max_len(), workers)
+            StepKind::Attention { spec, bias, lone, leads, .. } => {
+                // How many tokens lead takes no scratch, that there are any does.
+                let leading = leads.then_some(&[][..]);
+                let bias = position_bias(bias, *lone, leading, batch)?;
+                attention::biased_scratch_len(cpu, spec, bias, batch.max_len(), workers)
             }
             StepKind::Fourier(fourier) => fourier.scratch_len(rows, batch.max_len(), workers),
             _ => Ok(0),
@@ -133,8 +136,7 @@ impl Step {
                     Rows::Tokens => cu_kv,
                     Rows::Sequences => one_each,
                 };
-                let bias =
-                    position_bias(bias, *lone, batch)?.map(|bias| if *leads { bias.leading(leading) } else { bias });
+                let bias = position_bias(bias, *lone, leads.then_some(leading), batch)?;
                 biased_attention(cpu, exec, spec, bias, q, k, v, cu_q, cu_kv, scratch, out)
             }
             StepKind::LayerNorm(norm) => {
@@ -218,10 +220,12 @@ impl Step {
 fn position_bias<'a>(
     bias: &'a Option<Arc<StepBias>>,
     lone: Select,
+    leading: Option<&'a [u32]>,
     batch: BatchView<'a>,
 ) -> Result<Option<PositionBias<'a>>, KernelError> {
     let Some(bias) = bias else { return Ok(None) };
-    Ok(Some(bias.view(batch.type_ids())?.lone(lone)))
+    let bias = bias.view(batch.type_ids())?.lone(lone);
+    Ok(Some(leading.map_or(bias, |leading| bias.leading(leading))))
 }
 
 #[allow(clippy::too_many_arguments)]

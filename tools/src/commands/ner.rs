@@ -69,6 +69,8 @@ enum Strategy {
     Average,
     /// Words have the label of the token that is surest.
     Max,
+    /// Words have the label of their first token; IOB and IOBES tags say which are an entity.
+    Entities,
 }
 
 /// A group as JSON.
@@ -106,6 +108,7 @@ impl Ner {
             Strategy::First => AggregationStrategy::First,
             Strategy::Average => AggregationStrategy::Average,
             Strategy::Max => AggregationStrategy::Max,
+            Strategy::Entities => AggregationStrategy::Entities,
         };
         self.tagging.run(&self.texts, strategy, self.ignore_labels)
     }

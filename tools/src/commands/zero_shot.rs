@@ -6,13 +6,15 @@ use serde::Serialize;
 
 use crate::{
     failure::Failure,
-    input::InputArgs,
+    input::{InputArgs, InputFormat},
+    item::Item,
     model::{PipelineArgs, TruncationReport, configured},
     output::{Output, OutputArgs},
 };
 
 const AFTER_HELP: &str = "\
 The model is one for inference between two texts. Each label becomes a hypothesis, and the model says how far the text entails it.
+With --input-format jsonl a text may have labels of its own: {\"text\", \"labels\": [...]}.
 With --json, a line per text: {\"labels\": [...], \"scores\": [...]}, the best first.
 
 Examples:
@@ -28,7 +30,7 @@ pub struct ZeroShot {
     texts: Vec<String>,
 
     /// Labels to choose from, separated by commas
-    #[arg(long, visible_alias = "candidate-labels", value_name = "LABELS", value_delimiter = ',', required = true)]
+    #[arg(long, visible_alias = "candidate-labels", value_name = "LABELS", value_delimiter = ',')]
     labels: Vec<String>,
 
     /// What turns a label into a hypothesis
@@ -58,9 +60,9 @@ struct Line<'a> {
 impl ZeroShot {
     /// Runs the command.
     pub fn run(self) -> Result<(), Failure> {
-        let labels: Vec<&str> =
-            self.labels.iter().map(|label| label.trim()).filter(|label| !label.is_empty()).collect();
-        if labels.is_empty() {
+        let labels: Vec<String> =
+            self.labels.iter().map(|label| label.trim().to_owned()).filter(|label| !label.is_empty()).collect();
+        if labels.is_empty() && self.input.input_format == InputFormat::Text {
             return Err(Failure::Usage("--labels: give at least one label".into()));
         }
         let mut inputs = self.input.open(&self.texts)?;
@@ -70,8 +72,12 @@ impl ZeroShot {
             .build()?;
         let mut out = Output::stdout();
         let mut report = TruncationReport::default();
-        while let Some((texts, places)) = inputs.next_texts()? {
-            let results = model.predict(&texts, &labels).map_err(|error| Failure::of_texts(error, &places))?;
+        while let Some(chunk) = inputs.next_chunk()? {
+            let places: Vec<_> = chunk.iter().map(|item| item.place.clone()).collect();
+            let texts = chunk.into_iter().map(Item::into_labelled).collect::<Result<Vec<_>, _>>()?;
+            let labelled: Vec<(&str, &[String])> =
+                texts.iter().map(|(text, own)| (text.as_str(), own.as_ref().unwrap_or(&labels).as_slice())).collect();
+            let results = model.predict_each(&labelled).map_err(|error| Failure::of_texts(error, &places))?;
             report.note(texts.len(), results.truncated(), &places);
             for labels in results.iter() {
                 if self.output.json {

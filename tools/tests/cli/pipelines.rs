@@ -54,6 +54,11 @@ fn ner_and_pos_print_entities_with_characters() {
         run("ner", "bert/ner", &["--aggregation-strategy", "none", "--ignore-labels", "nothing", text], "").ok().json();
     assert_eq!(keys(&tokens[0]["entities"][0]), ["end", "entity", "index", "score", "start", "word"]);
     assert_eq!(tokens[0]["entities"][0]["index"], 1);
+    let options = ["--aggregation-strategy", "entities", text];
+    let entities = run("ner", "bert/ner", &options, "").ok().json().remove(0);
+    let labels: Vec<&str> =
+        entities["entities"].as_array().unwrap().iter().map(|each| each["entity_group"].as_str().unwrap()).collect();
+    assert!(labels.iter().all(|label| ["PER", "LOC", "DATE"].contains(label)), "{labels:?}");
     let words = run("pos", "bert/ner", &[text], "").ok().json().remove(0);
     let places: Vec<(u64, u64)> = words["entities"]
         .as_array()
@@ -90,6 +95,12 @@ fn zero_shot_prints_labels_beside_scores() {
     assert!((scores.iter().sum::<f64>() - 1.0).abs() < 1e-5 && scores.is_sorted_by(|a, b| a >= b), "{scores:?}");
     assert_eq!(line["labels"].as_array().unwrap().len(), 3);
     run("zero-shot", "bert/nli", &["a match"], "").misused(&["--labels"]);
+    let own = "{\"text\": \"a match\", \"labels\": [\"rain\", \"sports\"]}\n\"a match\"\n";
+    let jsonl = ["--input-format", "jsonl"];
+    let lines =
+        run("zero-shot", "bert/nli", &[&jsonl[..], &["--labels", "sports,politics,weather"]].concat(), own).ok();
+    assert_eq!((lines.json()[0]["labels"].as_array().unwrap().len(), &lines.json()[1]), (2, &line));
+    run("zero-shot", "bert/nli", &jsonl, own).fails_with(&["stdin: line 2", "no labels"]);
     run("zero-shot", "bert/nli", &["--labels", "a", "--hypothesis-template", "no place", "a match"], "")
         .fails_with(&["hypothesis_template", "no place"]);
 }
@@ -172,7 +183,10 @@ fn labels_that_do_not_match_the_head_are_refused() {
 #[test]
 fn forward_gives_the_raw_outputs_of_every_head() {
     let folder = scratch("forward-tasks");
-    let cases: [(&str, &[&str], &[usize]); 5] = [
+    let cases: [(&str, &[&str], &[usize]); 8] = [
+        ("feature-extraction", &["last_hidden_state", "pooler_output"], &[5, 18]),
+        ("next-sentence-prediction", &["logits"], &[2, 2]),
+        ("replaced-token-detection", &["logits"], &[5, 1]),
         ("fill-mask", &["logits"], &[5, 43]),
         ("token-classification", &["logits"], &[5, 5]),
         ("text-classification", &["logits"], &[2, 3]),
@@ -180,7 +194,8 @@ fn forward_gives_the_raw_outputs_of_every_head() {
         ("multiple-choice", &["logits"], &[2, 1]),
     ];
     for (task, names, shape) in cases {
-        let model = golden(&format!("encoders/bert/{task}"));
+        let architecture = if task == "replaced-token-detection" { "electra" } else { "bert" };
+        let model = golden(&format!("encoders/{architecture}/{task}"));
         let out = folder.join(task);
         let ids = ["--input-ids", "[[1,2,3],[4,5]]", "--out", out.to_str().unwrap()];
         loquat(["forward", "--task", task, "--model", &model].into_iter().chain(ids)).ok();
