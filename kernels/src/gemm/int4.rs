@@ -1,7 +1,7 @@
 //! Weights of four bits: for products that are limited by reading the weights, such as those of one row in decoding.
 //!
 //! Along the reduction, every [`GROUP`] weights of a column share a scale in `f16`; a weight is an integer from -8 to 7 times it.
-//! Activations are coded too, each group of a row for itself: an integer of [`STEPS`] steps either way of zero, in two bytes, times the
+//! Activations are coded too, each group of a row for itself: an integer of 32,512 steps either way of zero, in two bytes, times the
 //! scale that takes the group's largest magnitude to the last step. That is finer than the `f16` or `bf16` that such weights meet elsewhere,
 //! and instructions for products of bytes take a whole word of weights at a time. The products of a group add up exactly; a column's
 //! sum then takes one multiply-add a group, in order, so neither rows, batch nor split changes its bits.
