@@ -165,7 +165,8 @@ fn int8_weights_are_taken_over_as_they_are() {
     assert_ne!(run(&folder, Precision::Auto), run(&folder, Precision::F32));
 }
 
-/// A folder's int4 weights lie on the grid of the int4 products, so those compute what f32 products of the dequantised weights do.
+/// A folder's int4 weights lie on the grid of the int4 products, so those compute what f32 products of the dequantised weights do, but for the
+/// coding of the activations, which moves each by at most 1.6e-5 of the largest of its group.
 #[test]
 fn int4_weights_are_taken_over_as_they_are() {
     let batch = Batch::from_ids(&[vec![1, 7, 30, 2], vec![5]]).expect("ids");
@@ -178,7 +179,7 @@ fn int4_weights_are_taken_over_as_they_are() {
             encoder.run(&batch).expect("ids in range").take("last_hidden_state").expect("every encoder has it").data
         };
         for (found, expected) in run(Precision::Int4).iter().zip(run(Precision::F32)) {
-            assert!((found - expected).abs() <= 1e-5, "groups of {group}: {found} for {expected}");
+            assert!((found - expected).abs() <= 1e-4, "groups of {group}: {found} for {expected}");
         }
     }
 }
