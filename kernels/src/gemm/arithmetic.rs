@@ -149,14 +149,25 @@ const MOST: f32 = 127.0;
 /// Adding it leaves a number's nearest integer in the low bits.
 const ROUND: f32 = 12_582_912.0;
 
+/// The nearest integer of a number below 2²² in magnitude; any, if it isn't.
+#[inline(always)]
+pub(super) fn nearest_integer(value: f32) -> i32 {
+    (value + ROUND).to_bits().wrapping_sub(ROUND.to_bits()) as i32
+}
+
+/// The largest magnitude; NaN if there is one.
+#[inline(always)]
+pub(super) fn largest(values: &[f32]) -> f32 {
+    // Magnitudes compare like the numbers that their bits are, and a NaN is above all others, so that it isn't lost.
+    f32::from_bits(values.iter().fold(0, |most, value| most.max(value.to_bits() & 0x7FFF_FFFF)))
+}
+
 impl pulp::WithSimd for EncodeInt8<'_> {
     type Output = f32;
 
     #[inline(always)]
     fn with_simd<S: pulp::Simd>(self, _: S) -> f32 {
-        // Magnitudes compare like the numbers that their bits are, and a NaN is above all others, so that it isn't lost.
-        let largest = self.values.iter().fold(0u32, |most, value| most.max(value.to_bits() & 0x7FFF_FFFF));
-        let largest = f32::from_bits(largest);
+        let largest = largest(self.values);
         let factor = if largest > 0.0 { MOST / largest } else { 0.0 };
         let bytes: &mut [u8] = bytemuck::cast_slice_mut(self.words);
         let (coded, rest) = bytes.split_at_mut(self.values.len());
@@ -243,7 +254,7 @@ impl Steps {
         let factor = 1.0 / scale;
         // The integer that the least value is rounded to becomes `least`. As that is even, adding the difference before rounding instead of
         // behind changes nothing for it.
-        let zero = least.wrapping_sub((low * factor + ROUND).to_bits().wrapping_sub(ROUND.to_bits()) as i32);
+        let zero = least.wrapping_sub(nearest_integer(low * factor));
         Steps { factor, round: ROUND + zero as f32, code: RowCode { scale, zero } }
     }
 }

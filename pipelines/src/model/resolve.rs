@@ -24,6 +24,12 @@ impl From<&Path> for ModelSource {
     }
 }
 
+impl From<&PathBuf> for ModelSource {
+    fn from(path: &PathBuf) -> Self {
+        path.as_path().into()
+    }
+}
+
 impl From<PathBuf> for ModelSource {
     fn from(path: PathBuf) -> Self {
         ModelSource::Folder(path)
