@@ -4,10 +4,13 @@ use std::ops::{Deref, DerefMut};
 
 use crate::KernelError;
 
+/// Values of a cache line.
+pub(crate) const LINE: usize = 16;
+
 /// One cache line of `f32`.
 #[derive(Clone, Copy, bytemuck::Zeroable, bytemuck::Pod)]
 #[repr(C, align(64))]
-struct Line([f32; 16]);
+struct Line([f32; LINE]);
 
 /// A zeroed `f32` buffer whose start is aligned to 64 bytes.
 ///
@@ -25,13 +28,19 @@ pub struct AlignedBuf {
     len: usize,
 }
 
+/// The part of a buffer that starts at a cache line: at most [`LINE`] values shorter.
+pub(crate) fn from_line(values: &mut [f32]) -> &mut [f32] {
+    let skipped = values.as_ptr().align_offset(align_of::<Line>()).min(LINE).min(values.len());
+    &mut values[skipped..]
+}
+
 impl AlignedBuf {
     /// `len` zeros. Large buffers come from the system already zeroed, so pages are only touched when written.
     ///
     /// # Errors
     /// If the memory can't be had.
     pub fn zeroed(len: usize) -> Result<AlignedBuf, KernelError> {
-        let lines = bytemuck::allocation::try_zeroed_slice_box(len.div_ceil(16))
+        let lines = bytemuck::allocation::try_zeroed_slice_box(len.div_ceil(LINE))
             .map_err(|()| KernelError::TooLarge { what: "a buffer of f32", rows: 1, cols: len })?;
         Ok(AlignedBuf { lines, len })
     }
@@ -60,6 +69,15 @@ impl std::fmt::Debug for AlignedBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_line_begins_within_sixteen_values() {
+        let mut buffer = AlignedBuf::zeroed(64).unwrap();
+        for start in 0..64 {
+            let whole = from_line(&mut buffer[start..]);
+            assert_eq!(whole.len(), (64 - start) / LINE * LINE);
+        }
+    }
 
     #[test]
     fn an_impossible_size_is_an_error() {

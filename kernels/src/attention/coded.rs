@@ -8,6 +8,7 @@ use pulp::{Simd, WithSimd};
 use super::{AttentionSpec, PositionBias, add_bias};
 use crate::{
     Arithmetic, Cpu, MatRef,
+    buffer::{LINE, from_line},
     gemm::{CodedTile, MicroKernel, TILE_WORDS, TileFn, encode, encode_pair},
     softmax,
     transpose::transpose,
@@ -23,6 +24,7 @@ pub(super) struct Layout {
     head_stride: usize,
     key_stride: usize,
     parts: [usize; PARTS],
+    /// With a line to spare: coded rows start at one.
     pub(super) len: usize,
 }
 
@@ -48,12 +50,13 @@ impl Layout {
             key_stride.checked_mul(mr)?,
             mr * nr,
         ];
-        let len = parts.iter().try_fold(0usize, |len, part| len.checked_add(*part))?;
+        let len = parts.iter().try_fold(LINE, |len, part| len.checked_add(*part))?;
         Some(Layout { head_words, key_words, head_stride, key_stride, parts, len })
     }
 
     /// The parts of a worker's scratch.
-    fn split<'a>(&self, mut scratch: &'a mut [f32]) -> [&'a mut [f32]; PARTS] {
+    fn split<'a>(&self, scratch: &'a mut [f32]) -> [&'a mut [f32]; PARTS] {
+        let mut scratch = from_line(scratch);
         self.parts.map(|len| scratch.split_off_mut(..len).unwrap_or_default())
     }
 }

@@ -212,11 +212,11 @@ impl pulp::WithSimd for EncodeRow<'_> {
 
     #[inline(always)]
     fn with_simd<S: pulp::Simd>(self, _: S) -> RowCode {
-        let keys = self.values.iter().fold((0, 0), |(low, high), value| {
-            let key = order_key(value.to_bits() as i32);
-            (key.min(low), key.max(high))
+        let ends = self.values.iter().fold(NO_ENDS, |(low, high), value| {
+            let bits = value.to_bits();
+            (low.max(bits), high.max(bits as i32))
         });
-        let steps = Steps::new(keys, self.least);
+        let steps = Steps::new(ends, self.least);
         let bytes: &mut [u8] = bytemuck::cast_slice_mut(self.words);
         let (coded, rest) = bytes.split_at_mut(self.values.len());
         for (byte, value) in coded.iter_mut().zip(self.values) {
@@ -227,11 +227,9 @@ impl pulp::WithSimd for EncodeRow<'_> {
     }
 }
 
-/// A number that compares as an `f32` with these bits does, NaNs at the ends; and the bits again, given that number.
-#[inline(always)]
-fn order_key(bits: i32) -> i32 {
-    bits ^ ((bits >> 31) & 0x7FFF_FFFF)
-}
+/// The bits of the least value below 0 and of the greatest above, both 0 so far. A negative number's bits are the greater without sign the less it
+/// is, a positive one's with sign the greater it is, and a NaN's are beyond all others.
+const NO_ENDS: (u32, i32) = ((-0.0f32).to_bits(), 0);
 
 /// How a row's values become bytes: the low one of what `value * factor + round` has for bits.
 struct Steps {
@@ -241,10 +239,10 @@ struct Steps {
 }
 
 impl Steps {
-    /// Steps of a row whose least and greatest [`order_key`] are these, 0 among them.
+    /// Steps of a row with these ends, as [`NO_ENDS`] has them.
     #[inline(always)]
-    fn new((low, high): (i32, i32), least: i32) -> Steps {
-        let [low, high] = [low, high].map(|key| f32::from_bits(order_key(key) as u32));
+    fn new((low, high): (u32, i32), least: i32) -> Steps {
+        let (low, high) = (f32::from_bits(low), f32::from_bits(high as u32));
         // One step less than there are, since both ends may be rounded outwards.
         let scale = high / (2.0 * MOST) - low / (2.0 * MOST);
         // Rows too small for a step count as zeros; those with a value that isn't finite are lost, as the scale says.
@@ -275,7 +273,7 @@ pub(super) mod reference {
 mod x86 {
     use std::{arch::x86_64::*, mem::transmute};
 
-    use super::{RowCode, Steps, TILE_WORDS};
+    use super::{NO_ENDS, RowCode, Steps, TILE_WORDS};
 
     /// Two vectors of values, zeros behind the end.
     #[inline]
@@ -330,34 +328,38 @@ mod x86 {
     /// What [`EncodeRow`](super::EncodeRow) does, in whole vectors.
     #[target_feature(enable = "avx512f")]
     pub(super) fn int8_row(values: &[f32], least: i32, words: &mut [u32]) -> RowCode {
-        let magnitude = _mm512_set1_epi32(0x7FFF_FFFF);
-        let (mut low, mut high) = (_mm512_setzero_si512(), _mm512_setzero_si512());
-        for values in values.chunks(TILE_WORDS) {
-            let bits = _mm512_castps_si512(load_some(values));
-            // The first operand, exclusive or: the second and the third.
-            let keys = _mm512_ternarylogic_epi32::<0x78>(bits, _mm512_srai_epi32::<31>(bits), magnitude);
-            low = _mm512_min_epi32(low, keys);
-            high = _mm512_max_epi32(high, keys);
+        let (vectors, some) = values.as_chunks::<TILE_WORDS>();
+        let (mut low, mut high) = (_mm512_set1_epi32(NO_ENDS.0 as i32), _mm512_set1_epi32(NO_ENDS.1));
+        for values in vectors.iter().map(|values| load_all(values)).chain([load_some(some)]) {
+            low = _mm512_max_epu32(low, _mm512_castps_si512(values));
+            high = _mm512_max_epi32(high, _mm512_castps_si512(values));
         }
-        let steps = Steps::new((_mm512_reduce_min_epi32(low), _mm512_reduce_max_epi32(high)), least);
+        let steps = Steps::new((_mm512_reduce_max_epu32(low), _mm512_reduce_max_epi32(high)), least);
         let (factor, round) = (_mm512_set1_ps(steps.factor), _mm512_set1_ps(steps.round));
+        let codes = |values: __m512| {
+            let numbers = _mm512_add_ps(_mm512_mul_ps(values, factor), round);
+            _mm512_cvtepi32_epi8(_mm512_castps_si512(numbers))
+        };
         let bytes: &mut [u8] = bytemuck::cast_slice_mut(words);
         let (coded, rest) = bytes.split_at_mut(values.len());
-        for (bytes, values) in coded.chunks_mut(TILE_WORDS).zip(values.chunks(TILE_WORDS)) {
-            let numbers = _mm512_add_ps(_mm512_mul_ps(load_some(values), factor), round);
-            let codes = _mm512_cvtepi32_epi8(_mm512_castps_si512(numbers));
-            if let Ok(bytes) = <&mut [u8; TILE_WORDS]>::try_from(&mut *bytes) {
-                // SAFETY: there is room for 16 bytes.
-                unsafe { _mm_storeu_si128(bytes.as_mut_ptr().cast(), codes) };
-            } else {
-                let mut all = [0; TILE_WORDS];
-                // SAFETY: as above.
-                unsafe { _mm_storeu_si128(all.as_mut_ptr().cast(), codes) };
-                bytes.copy_from_slice(&all[..bytes.len()]);
-            }
+        let (coded, some_coded) = coded.as_chunks_mut::<TILE_WORDS>();
+        for (bytes, values) in coded.iter_mut().zip(vectors) {
+            // SAFETY: there is room for 16 bytes.
+            unsafe { _mm_storeu_si128(bytes.as_mut_ptr().cast(), codes(load_all(values))) };
         }
+        let mut last = [0; TILE_WORDS];
+        // SAFETY: as above.
+        unsafe { _mm_storeu_si128(last.as_mut_ptr().cast(), codes(load_some(some))) };
+        some_coded.copy_from_slice(&last[..some.len()]);
         rest.fill(0);
         steps.code
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    fn load_all(values: &[f32; TILE_WORDS]) -> __m512 {
+        // SAFETY: there is a vector of values.
+        unsafe { _mm512_loadu_ps(values.as_ptr()) }
     }
 
     /// What rounding has left.

@@ -3,10 +3,14 @@
 use super::{
     Block, Epilogue, Grid, MicroKernel, PackedRhs,
     arithmetic::{RowCode, TILE_WORDS, encode, encode_row},
+    finish::Finish,
     int4,
     microkernel::{CodedTile, TileFn},
 };
-use crate::{Arithmetic, Cpu, Exec, KernelError, MatMut, MatRef, view::SharedMat};
+use crate::{
+    Arithmetic, Cpu, Exec, KernelError, MatMut, MatRef,
+    buffer::{LINE, from_line},
+};
 
 /// Most rows that a work item takes through a panel together: its accumulators wait in the second-level cache, beside the rows.
 const BLOCK_ROWS: usize = 512;
@@ -28,6 +32,7 @@ struct Layout {
     rows_len: usize,
     /// Accumulators of one worker.
     acc_len: usize,
+    /// With a line to spare, so that coded rows can start at one: tiles whose rows lie across two load at a fifth of the speed.
     len: usize,
 }
 
@@ -38,7 +43,7 @@ impl Layout {
         let stride = ((words / TILE_WORDS + 1) | 1) * TILE_WORDS;
         let rows_len = rows.checked_add(kernel.mr)?.checked_mul(stride)?;
         let acc_len = rows.min(BLOCK_ROWS).next_multiple_of(kernel.mr) * kernel.nr;
-        let len = acc_len.checked_mul(workers)?.checked_add(rows_len)?;
+        let len = acc_len.checked_mul(workers)?.checked_add(rows_len)?.checked_add(LINE)?;
         Some(Layout { stride, words, rows_len, acc_len, len })
     }
 }
@@ -75,7 +80,7 @@ pub(super) fn gemm(
     let (TileFn::Coded { least, .. }, Some(layout)) = (kernel.tile, Layout::new(kernel, rows, rhs.k(), workers)) else {
         unreachable!("the kernel reads codes, and the layout has a length");
     };
-    let (coded, accumulators) = scratch.split_at_mut(layout.rows_len);
+    let (coded, accumulators) = from_line(scratch).split_at_mut(layout.rows_len);
     let coded_rows = rows + kernel.mr;
     let target = MatMut::new(coded, coded_rows, layout.stride, layout.stride)?.shared();
     exec.for_each(rows.div_ceil(CODED_ROWS), &|_, item| {
@@ -99,26 +104,19 @@ pub(super) fn gemm(
     let coded = MatRef::new(coded, coded_rows, layout.stride, layout.stride)?;
     let accumulators = MatMut::new(accumulators, workers, layout.acc_len, layout.acc_len)?.shared();
     let grid = Grid::new(kernel, workers, rows, layout.words, rhs.panels());
-    let out = out.shared();
+    let finish = Finish { cpu, coded, rhs, epilogue, out: out.shared() };
     exec.for_each(grid.items(), &|worker, item| {
         let block = grid.block(item);
         // SAFETY: every worker has accumulators for itself.
         let mut own = unsafe { accumulators.rows_mut(worker, 1) };
-        run_block(cpu, coded, rhs, epilogue, out, &block, own.row_mut(0));
+        run_block(&finish, &block, own.row_mut(0));
     });
     Ok(())
 }
 
 /// Computes one block: panel by panel, each in chunks that stay in cache while the rows pass by.
-fn run_block(
-    cpu: &Cpu,
-    coded: MatRef<'_>,
-    rhs: &PackedRhs,
-    epilogue: &Epilogue<'_>,
-    out: SharedMat<'_>,
-    block: &Block,
-    acc: &mut [f32],
-) {
+fn run_block(finish: &Finish<'_>, block: &Block, acc: &mut [f32]) {
+    let Finish { coded, rhs, .. } = *finish;
     let kernel = rhs.kernel();
     let TileFn::Coded { run, enter, leave, .. } = kernel.tile else { return };
     let (nr, mr) = (kernel.nr, kernel.mr);
@@ -127,7 +125,7 @@ fn run_block(
     let steps = words / kernel.arithmetic.parts() / TILE_WORDS;
     let step_words = kernel.arithmetic.parts() * TILE_WORDS;
     let chunk = (CHUNK_BYTES / (step_words * nr * size_of::<f32>())).max(1);
-    // SAFETY: the panels are packed for a kernel of `cpu`'s level, so the machine has what it needs.
+    // SAFETY: the panels are packed for a kernel of the CPU's level, so the machine has what it needs.
     unsafe { enter() };
     for first in (0..block.rows).step_by(BLOCK_ROWS) {
         let rows = BLOCK_ROWS.min(block.rows - first);
@@ -138,21 +136,23 @@ fn run_block(
             // Weights come from the shared cache or from memory: each step asks for its share of the next panel.
             let mut prefetch: *const u8 = b.as_ptr_range().end.cast();
             let prefetch_lines = (b.len() / TILE_WORDS).div_ceil((tiles * steps).max(1));
-            for from in (0..steps).step_by(chunk) {
+            for from in (0..steps.max(1)).step_by(chunk) {
                 let count = chunk.min(steps - from);
                 for tile in 0..tiles {
                     let row = tile * mr;
+                    let tile_rows = mr.min(rows - row);
                     let a = &coded.row(first + row)[from * step_words..];
+                    let acc = &mut acc[row * nr..][..mr * nr];
                     // SAFETY: rows `first + row` and the `mr` from there on lie in the coded matrix, which has `mr` rows to spare; the
-                    // panel has `words` rows of `nr`; there are accumulators for all rows. The thread is prepared.
+                    // panel has `words` rows of `nr`; there are accumulators for a tile. The thread is prepared.
                     unsafe {
                         run(&CodedTile {
-                            rows: mr.min(rows - row),
+                            rows: tile_rows,
                             steps: count,
                             a: a.as_ptr().cast(),
                             a_stride: coded.row_stride() * size_of::<f32>(),
                             b: b[from * step_words * nr..].as_ptr().cast(),
-                            c: acc[row * nr..].as_mut_ptr().cast(),
+                            c: acc.as_mut_ptr().cast(),
                             accumulate: from > 0,
                             prefetch,
                             prefetch_lines,
@@ -161,85 +161,12 @@ fn run_block(
                     prefetch = prefetch.wrapping_add(count * prefetch_lines * 64);
                 }
             }
-            if steps == 0 {
-                acc.fill(0.0);
-            }
-            let col = panel * nr;
-            let cols = nr.min(rhs.n() - col);
+            // Not each tile at once: what the unit has just stored would have to be waited for.
             for row in (0..rows).step_by(mr) {
-                let count = mr.min(rows - row);
-                let acc = &mut acc[row * nr..][..count * nr];
-                if kernel.arithmetic == Arithmetic::Int8 {
-                    let (scales, sums) = b[words * nr..].split_at(nr);
-                    let codes = |i: usize| {
-                        let code = &coded.row(first + row + i)[words..];
-                        RowCode { scale: code[0], zero: code[1].to_bits() as i32 }
-                    };
-                    dequantise(cpu, Dequantise { acc, nr, codes, scales, sums });
-                }
-                epilogue.store(cpu, acc, nr, out, (first + row, count), (col, cols));
+                finish.tile((first + row, mr.min(rows - row)), panel, &mut acc[row * nr..]);
             }
         }
     }
     // SAFETY: as above.
     unsafe { leave() };
-}
-
-/// Sums of products of codes, turned into the values they stand for, in place.
-struct Dequantise<'a, F> {
-    acc: &'a mut [f32],
-    nr: usize,
-    /// What each row's bytes stand for.
-    codes: F,
-    /// The columns' scales.
-    scales: &'a [f32],
-    /// Sums of the columns' codes, `i32`: what each unit of a row's zero has added.
-    sums: &'a [f32],
-}
-
-impl<F: Fn(usize) -> RowCode> pulp::WithSimd for Dequantise<'_, F> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: pulp::Simd>(self, _: S) {
-        for (i, row) in self.acc.chunks_exact_mut(self.nr).enumerate() {
-            let RowCode { scale: row_scale, zero } = (self.codes)(i);
-            for ((value, scale), sum) in row.iter_mut().zip(self.scales).zip(self.sums) {
-                let sum = (value.to_bits() as i32).wrapping_sub(zero.wrapping_mul(sum.to_bits() as i32));
-                *value = sum as f32 * row_scale * scale;
-            }
-        }
-    }
-}
-
-fn dequantise<F: Fn(usize) -> RowCode>(cpu: &Cpu, job: Dequantise<'_, F>) {
-    #[cfg(target_arch = "x86_64")]
-    if cpu.features().contains(crate::Features::AVX512) && job.nr.is_multiple_of(16) {
-        // SAFETY: the level has the instructions.
-        unsafe { dequantise_avx512(job) };
-        return;
-    }
-    cpu.arch().dispatch(job);
-}
-
-/// The same in whole vectors, which the compiler makes of the plain loops only half as wide and with checks for each row.
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f")]
-fn dequantise_avx512<F: Fn(usize) -> RowCode>(job: Dequantise<'_, F>) {
-    use std::arch::x86_64::*;
-    let Dequantise { acc, nr, codes, scales, sums } = job;
-    for (i, row) in acc.chunks_exact_mut(nr).enumerate() {
-        let RowCode { scale, zero } = codes(i);
-        let (row_scale, zero) = (_mm512_set1_ps(scale), _mm512_set1_epi32(zero));
-        let columns = scales.chunks_exact(16).zip(sums.chunks_exact(16));
-        for (values, (scales, sums)) in row.chunks_exact_mut(16).zip(columns) {
-            // SAFETY: all three slices have 16 values.
-            unsafe {
-                let added = _mm512_mullo_epi32(_mm512_loadu_si512(sums.as_ptr().cast()), zero);
-                let sum = _mm512_sub_epi32(_mm512_loadu_si512(values.as_ptr().cast()), added);
-                let value = _mm512_mul_ps(_mm512_cvtepi32_ps(sum), row_scale);
-                _mm512_storeu_ps(values.as_mut_ptr(), _mm512_mul_ps(value, _mm512_loadu_ps(scales.as_ptr())));
-            }
-        }
-    }
 }

@@ -10,6 +10,7 @@
 mod arithmetic;
 mod coded;
 mod epilogue;
+mod finish;
 pub mod int4;
 mod int8;
 mod microkernel;

@@ -7,7 +7,7 @@ use std::{
 
 use clap::Args;
 use loquat_kernels::{
-    Arithmetic, Cpu, Epilogue, Exec, Level, MatMut, MatRef, PackedRhs, RhsShape, gemm,
+    AlignedBuf, Arithmetic, Cpu, Epilogue, Exec, Level, MatMut, MatRef, PackedRhs, RhsShape, gemm,
     gemm::{kernel_for, kernels_of, scratch_len},
     peak,
 };
@@ -259,7 +259,7 @@ fn read(cpu: &Cpu, kibibytes: usize, budget: Duration) -> ReadReport {
 struct Candidate {
     cpu: Cpu,
     rhs: PackedRhs,
-    scratch: Vec<f32>,
+    scratch: AlignedBuf,
     default: bool,
     gops: f64,
     rates: Vec<f64>,
@@ -285,15 +285,16 @@ fn measure(
             let is_new = candidates.iter().all(|candidate| candidate.rhs.kernel_name() != kernel.name);
             if is_new && (chosen(&cpu) || is_default) {
                 let rhs = PackedRhs::pack_for(kernel, &cpu, Exec::Serial, k, n, &fill).map_err(failed)?;
-                let scratch = vec![0.0; scratch_len(&rhs, m, 1).map_err(failed)?];
+                let scratch = AlignedBuf::zeroed(scratch_len(&rhs, m, 1).map_err(failed)?).map_err(failed)?;
                 candidates.push(Candidate { cpu, rhs, scratch, default: is_default, gops: 0.0, rates: Vec::new() });
             }
         }
     }
     let Some(reference) = candidates.iter().position(|candidate| candidate.default) else { return Ok(Vec::new()) };
-    let lhs: Vec<f32> = (0..m * k).map(|i| (i % 61) as f32 / 61.0 - 0.5).collect();
+    let mut lhs = AlignedBuf::zeroed(m * k).map_err(failed)?;
+    lhs.iter_mut().enumerate().for_each(|(i, value)| *value = (i % 61) as f32 / 61.0 - 0.5);
     let bias = vec![0.5f32; n];
-    let mut out = vec![0.0f32; m * n];
+    let mut out = AlignedBuf::zeroed(m * n).map_err(failed)?;
     let epilogue = Epilogue { bias: Some(&bias), ..Epilogue::default() };
     let operations = 2.0 * m as f64 * k as f64 * n as f64;
     let mut shares = vec![Vec::new(); candidates.len()];
