@@ -129,6 +129,12 @@ pub(super) fn beside(key: Key, ids: &[u32]) -> Option<Place> {
     Some([key.0, key.1 | (ids.len() as u64) << COUNT_SHIFT, packed[0], packed[1]])
 }
 
+/// The key of the text at a place.
+#[inline]
+pub(super) fn key_of(short: &Place) -> Option<Key> {
+    (*short != FREE).then_some(Key(short[0], short[1] & Key::NONE.1))
+}
+
 /// Comparing the halves one after the other would branch.
 #[inline]
 fn is(short: &Place, key: Key) -> bool {
