@@ -1,15 +1,21 @@
 //! The ids of BERT's family in one pass over the bytes of a text: normalizer, pre-tokenizer and model at once.
 //!
-//! Words of ASCII are found 64 bytes at a time and put in lower case eight at a time. A word is
-//! looked up as a whole, then by its pieces, with tables for those of up to sixteen bytes.
+//! Words of ASCII are found and put in lower case 64 bytes at a time. Those of up to fifteen bytes are looked up together among
+//! the words that were met before; a new one as a whole, then by its pieces, with tables for those of up to sixteen bytes.
 
-use super::seen_words::SeenWords;
+use std::ops::Range;
+
+use super::chunks::sixteen;
+use super::recent_words::RecentWords;
+use super::word_batch::{Short, WordBatch};
+use super::word_cache::{Key, SHORT, VIEW};
 use super::word_table::{LONGEST, PieceKeys, WordTable, word_key};
 use crate::TokenizerError;
 use crate::added_vocabulary::{AddedVocabulary, Piece};
 use crate::models::{Model, Vocabulary};
 use crate::normalizers::{BertNormalizer, Normalizer};
 use crate::pool::Pool;
+use crate::pre_tokenizers::window::{BYTES, positions};
 use crate::pre_tokenizers::{CharKind, PreTokenizer, bert_kind};
 use crate::unicode::{Class, Mapping, class, decompose, is_chinese, lowercase};
 
@@ -27,29 +33,8 @@ enum ByteKind {
     Beyond,
 }
 
-/// Bytes that are looked at together.
-const BLOCK: u32 = 64;
-
-/// Bytes that are read with a block: a word of up to sixteen bytes may begin at its last one.
-const READ: usize = 80;
-
-const EACH: u64 = 0x0101_0101_0101_0101;
-const HIGH: u64 = 0x80 * EACH;
-
-/// The high bit of each byte from `first` to `last`; the bytes of `bytes` are ASCII.
-#[inline]
-fn in_range(bytes: u64, first: u8, last: u8) -> u64 {
-    let from = |first: u8| bytes + u64::from(0x80 - first) * EACH;
-    from(first) & !from(last + 1) & HIGH
-}
-
-#[inline]
-fn eight(block: &[u8; READ], at: usize) -> u64 {
-    match block.get(at..at + 8).map(<[u8; 8]>::try_from) {
-        Some(Ok(eight)) => u64::from_le_bytes(eight),
-        _ => 0,
-    }
-}
+/// Bytes of a word that an idle scratch may keep room for.
+const KEPT_WORD: usize = 1 << 16;
 
 /// The bits below bit `end`.
 #[inline]
@@ -77,23 +62,12 @@ struct Kinds {
 
 impl Kinds {
     #[inline]
-    fn of(block: &[u8; READ]) -> Self {
-        // The high bits of eight bytes, gathered into the upper eight bits.
-        let gather = |high: u64| (high >> 7).wrapping_mul(0x0102_0408_1020_4080) >> 56;
-        let mut kinds = Kinds { inside: 0, alone: 0, special: 0 };
-        for at in 0..8 {
-            let bytes = eight(block, at * 8);
-            let (low, beyond) = (bytes & !HIGH, bytes & HIGH);
-            let letters = in_range(low | (0x20 * EACH), b'a', b'z');
-            let inside = (letters | in_range(low, b'0', b'9')) & !beyond;
-            let alone = in_range(low, b'!', b'~') & !inside & !beyond;
-            let spaces = in_range(low, b'\t', b'\n') | in_range(low, b'\r', b'\r') | in_range(low, b' ', b' ');
-            let special = !(inside | alone | spaces) & HIGH | beyond;
-            kinds.inside |= gather(inside) << (at * 8);
-            kinds.alone |= gather(alone) << (at * 8);
-            kinds.special |= gather(special) << (at * 8);
-        }
-        kinds
+    fn of(block: &[u8; BYTES]) -> Self {
+        let letters = positions(block, |byte| (byte | 0x20).wrapping_sub(b'a') < 26);
+        let inside = letters | positions(block, |byte| byte.wrapping_sub(b'0') < 10);
+        let alone = positions(block, |byte| byte.wrapping_sub(b'!') < b'\x7f' - b'!') & !inside;
+        let spaces = positions(block, |byte| byte == b' ' || byte == b'\t' || byte == b'\n' || byte == b'\r');
+        Kinds { inside, alone, special: !(inside | alone | spaces) }
     }
 }
 
@@ -102,13 +76,30 @@ impl Kinds {
 pub(crate) struct BertPath {
     normalizer: BertNormalizer,
     kinds: [ByteKind; 256],
-    /// The ids of the characters that are words of their own.
-    alone: [u32; 128],
     words: WordTable,
-    /// What threads that are not encoding just now have seen.
-    seen: Pool<SeenWords>,
+    pool: Pool<Box<Scratch>>,
     unk_id: u32,
     max_input_chars_per_word: usize,
+}
+
+/// What a run works with, kept for the next.
+struct Scratch {
+    batch: WordBatch,
+    cache: RecentWords,
+    /// The beginning of a word, normalized.
+    word: Vec<u8>,
+}
+
+impl Scratch {
+    fn new() -> Box<Self> {
+        Box::new(Scratch { batch: WordBatch::default(), cache: RecentWords::new(), word: Vec::new() })
+    }
+}
+
+impl std::fmt::Debug for Scratch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Scratch").finish_non_exhaustive()
+    }
 }
 
 /// `None` where the vocabulary is too large.
@@ -164,20 +155,12 @@ impl BertPath {
             },
             _ => ByteKind::Beyond,
         });
-        let vocabulary = model.vocabulary();
-        let unk_id = model.unk_id();
-        let alone = std::array::from_fn(|byte| {
-            let mut utf8 = [0; 4];
-            let c = char::from(byte as u8);
-            vocabulary.token_to_id(c.encode_utf8(&mut utf8)).unwrap_or(unk_id)
-        });
         Some(BertPath {
             normalizer: normalizer.clone(),
             kinds,
-            alone,
-            seen: Pool::new(),
-            words: words.or_else(|| word_table(vocabulary, prefix))?,
-            unk_id,
+            pool: Pool::new(),
+            words: words.or_else(|| word_table(model.vocabulary(), prefix))?,
+            unk_id: model.unk_id(),
             max_input_chars_per_word: model.max_input_chars_per_word(),
         })
     }
@@ -224,8 +207,7 @@ impl BertPath {
     ) -> Result<(), TokenizerError> {
         let mut pieces = Vec::new();
         added.split_text(text, &mut pieces);
-        self.seen.with(SeenWords::new, |seen| {
-            let mut word = Vec::new();
+        self.pool.with(Scratch::new, |scratch| {
             for Piece { start, end, added } in pieces {
                 if let Some(id) = added {
                     ids.push(id);
@@ -235,7 +217,8 @@ impl BertPath {
                 while !stretch.is_empty() {
                     let (now, later) = cut(stretch);
                     let before = ids.len();
-                    if self.stretch(now, &mut word, seen, ids).is_err() {
+                    if (Stretch { path: self, text: now, scratch, ids }).run().is_err() {
+                        scratch.batch.clear();
                         ids.truncate(before);
                         slow(now, ids)?;
                     }
@@ -243,23 +226,59 @@ impl BertPath {
                     stretch = later;
                 }
             }
+            if scratch.word.capacity() > KEPT_WORD {
+                scratch.word = Vec::new();
+            }
             Ok(())
         })
     }
 
-    fn stretch(
-        &self,
-        text: &str,
-        word: &mut Vec<u8>,
-        seen: &mut SeenWords,
-        ids: &mut Vec<u32>,
-    ) -> Result<(), NeedsOrdering> {
-        let bytes = text.as_bytes();
-        let mut tail = [b' '; READ];
+    /// Appends the ids of a word that is a key. It has at most fifteen bytes.
+    fn short_word(&self, key: Key, ids: &mut Vec<u32>) {
+        let (key, len) = key.text();
+        let known = match len {
+            ..=8 => self.words.short_word(key as u64, len, ids),
+            _ => self.words.long_word(key, len, ids),
+        };
+        if !known {
+            ids.push(self.unk_id);
+        }
+    }
+
+    /// Appends the ids of a word, already normalized, of sixteen bytes or more.
+    fn long_word(&self, word: &[u8], ids: &mut Vec<u32>) {
+        let begins_char = |byte: &&u8| **byte & 0xC0 != 0x80;
+        let known = match word_key(word) {
+            Some(key) => self.words.long_word(key, word.len() as u32, ids),
+            None if word.len() > self.max_input_chars_per_word
+                && word.iter().filter(begins_char).count() > self.max_input_chars_per_word =>
+            {
+                false
+            }
+            None => self.words.longer_word(word, ids),
+        };
+        if !known {
+            ids.push(self.unk_id);
+        }
+    }
+}
+
+/// A stretch of a text without added tokens, whose words go through the batch, all of them, so that they keep their order.
+struct Stretch<'a> {
+    path: &'a BertPath,
+    text: &'a str,
+    scratch: &'a mut Scratch,
+    ids: &'a mut Vec<u32>,
+}
+
+impl Stretch<'_> {
+    fn run(mut self) -> Result<(), NeedsOrdering> {
+        let bytes = self.text.as_bytes();
+        let mut tail = [b' '; VIEW];
         let mut at = 0;
         while at < bytes.len() {
-            let block = match bytes.get(at..at + READ).map(<&[u8; READ]>::try_from) {
-                Some(Ok(block)) => block,
+            let view = match bytes.get(at..at + VIEW).map(<&[u8; VIEW]>::try_from) {
+                Some(Ok(view)) => view,
                 _ => {
                     let rest = &bytes[at..];
                     tail[..rest.len()].copy_from_slice(rest);
@@ -267,6 +286,7 @@ impl BertPath {
                     &tail
                 }
             };
+            let (block, _) = view.split_first_chunk().unwrap_or((&[b' '; BYTES], &[]));
             let kinds = Kinds::of(block);
             let limit = kinds.special.trailing_zeros();
             // A word that reaches the limit may go on there.
@@ -276,178 +296,164 @@ impl BertPath {
                 true => 63 - (words & (u64::MAX >> (64 - limit))).leading_zeros(),
                 false => limit,
             };
-            let begin = words | kinds.alone;
+            let begin = (words | kinds.alone) & below(end);
             let boundaries = !(kinds.inside & (kinds.inside << 1));
-            self.whole_words(block, begin & below(end), boundaries, seen, ids);
+            self.whole_words(view, at, begin, boundaries);
             at += end as usize;
-            if limit < BLOCK {
-                at = self.characters(text, at, word, ids)?;
+            if limit < u64::BITS {
+                at = self.characters(at)?;
             } else if open && end == 0 {
-                at = self.longer_word(text, at, word, ids)?;
+                at = self.longer_word(at)?;
             }
         }
+        self.look_up();
         Ok(())
     }
 
-    /// Words of ASCII that are known to end: they begin where `begin` has a bit and end at the next bit of `boundaries`.
+    /// Words of ASCII that are known to end: they begin where `begin` has a bit and end at the next bit of `boundaries`. The view is that of
+    /// the text from `at` on.
     #[inline]
-    fn whole_words(
-        &self,
-        block: &[u8; READ],
-        mut begin: u64,
-        boundaries: u64,
-        seen: &mut SeenWords,
-        ids: &mut Vec<u32>,
-    ) {
-        while begin != 0 {
-            let at = begin.trailing_zeros();
+    fn whole_words(&mut self, view: &[u8; VIEW], at: usize, mut begin: u64, boundaries: u64) {
+        let mut lower = *view;
+        if self.path.normalizer.lowercase {
+            lower.iter_mut().for_each(|byte| *byte |= u8::from(byte.wrapping_sub(b'A') < 26) << 5);
+        }
+        let words = std::iter::from_fn(|| {
+            let start = begin.trailing_zeros() as usize;
+            (begin != 0).then_some(())?;
             begin &= begin - 1;
             // The end of the block is a boundary too.
-            let rest = boundaries >> at >> 1 | 1 << (63 - at);
-            let len = rest.trailing_zeros() + 1;
-            let first = self.lower(eight(block, at as usize));
-            let known = if len <= 8 {
-                let key = first & (u64::MAX >> (64 - 8 * len));
-                seen.word(key, ids, |ids| {
-                    if !self.words.short_word(key, len, ids) {
-                        ids.push(self.unk_id);
-                    }
-                });
-                continue;
-            } else if len <= 16 {
-                let second = self.lower(eight(block, at as usize + 8)) & (u64::MAX >> (128 - 8 * len));
-                self.words.long_word(u128::from(second) << 64 | u128::from(first), len, ids)
-            } else {
-                let mut word = [0; BLOCK as usize];
-                let word = &mut word[..len as usize];
-                word.copy_from_slice(&block[at as usize..(at + len) as usize]);
-                if self.normalizer.lowercase {
-                    word.make_ascii_lowercase();
-                }
-                self.word(word, ids);
-                true
-            };
-            if !known {
-                ids.push(self.unk_id);
-            }
+            let rest = boundaries >> start >> 1 | 1 << (63 - start);
+            let length = rest.trailing_zeros() as usize + 1;
+            Some((Key::of_view(&lower, start, length), at + start, at + start + length))
+        });
+        self.scratch.batch.extend(words, self.scratch.cache.short());
+        if self.scratch.batch.is_full() {
+            self.look_up();
         }
     }
 
-    /// Eight bytes of ASCII in lower case, if that is asked for.
+    /// Appends the ids of the words of the batch.
+    fn look_up(&mut self) {
+        let Stretch { path, text, scratch, ids } = self;
+        let Scratch { batch, cache, word } = &mut **scratch;
+        batch.look_up(cache, ids, |key, place, cache, ids| {
+            if key == Key::NONE {
+                word.clear();
+                word.extend_from_slice(&text.as_bytes()[place]);
+                if path.normalizer.lowercase {
+                    word.make_ascii_lowercase();
+                }
+                path.long_word(word, ids);
+                word.clear();
+            } else {
+                let before = ids.len();
+                path.short_word(key, ids);
+                cache.keep(key, &ids[before..]);
+            }
+        });
+    }
+
+    /// A word of one character that isn't ASCII.
     #[inline]
-    fn lower(&self, bytes: u64) -> u64 {
-        match self.normalizer.lowercase {
-            true => bytes | (in_range(bytes & !HIGH, b'A', b'Z') >> 2),
-            false => bytes,
+    fn alone(&mut self, c: char) {
+        let mut utf8 = [0; 4];
+        let length = c.encode_utf8(&mut utf8).len();
+        self.add(Key::of([u32::from_le_bytes(utf8).into(), 0], length), 0..0);
+    }
+
+    /// A word with this key; where it is that of no word, it is at `place` of the text.
+    #[inline]
+    fn add(&mut self, key: Key, place: Range<usize>) {
+        self.scratch.batch.push(key, place.start, place.end, self.scratch.cache.short());
+        if self.scratch.batch.is_full() {
+            self.look_up();
         }
     }
 
     /// A word that begins with as many letters and digits as a block has.
-    fn longer_word(
-        &self,
-        text: &str,
-        start: usize,
-        word: &mut Vec<u8>,
-        ids: &mut Vec<u32>,
-    ) -> Result<usize, NeedsOrdering> {
-        let rest = &text.as_bytes()[start..];
+    fn longer_word(&mut self, start: usize) -> Result<usize, NeedsOrdering> {
+        let rest = &self.text.as_bytes()[start..];
         let len = rest.iter().take_while(|byte| byte.is_ascii_alphanumeric()).count();
-        let goes_on = |&byte: &u8| matches!(self.kinds[usize::from(byte)], ByteKind::Dropped | ByteKind::Beyond);
+        let goes_on = |&byte: &u8| matches!(self.path.kinds[usize::from(byte)], ByteKind::Dropped | ByteKind::Beyond);
         if rest.get(len).is_some_and(goes_on) {
-            return self.characters(text, start, word, ids);
+            return self.characters(start);
         }
-        word.clear();
-        word.extend_from_slice(&rest[..len]);
-        if self.normalizer.lowercase {
-            word.make_ascii_lowercase();
-        }
-        self.word(word, ids);
+        self.add(Key::NONE, start..start + len);
         Ok(start + len)
     }
 
-    /// A word, already normalized, of any length.
-    fn word(&self, word: &[u8], ids: &mut Vec<u32>) {
-        let begins_char = |byte: &&u8| **byte & 0xC0 != 0x80;
-        let before = ids.len();
-        let len = word.len() as u32;
-        let known = match word_key(word) {
-            Some(key) if key >> 64 == 0 => self.words.short_word(key as u64, len, ids),
-            Some(key) => self.words.long_word(key, len, ids),
-            None if word.len() > self.max_input_chars_per_word
-                && word.iter().filter(begins_char).count() > self.max_input_chars_per_word =>
-            {
-                false
-            }
-            None => self.words.longer_word(word, ids),
-        };
-        if !known {
-            ids.truncate(before);
-            ids.push(self.unk_id);
-        }
-    }
-
     /// Goes on character by character to the next word that begins with ASCII.
-    fn characters(
-        &self,
-        text: &str,
-        start: usize,
-        word: &mut Vec<u8>,
-        ids: &mut Vec<u32>,
-    ) -> Result<usize, NeedsOrdering> {
-        word.clear();
-        for (at, c) in text[start..].char_indices() {
-            let Some(&kind) = self.kinds[..128].get(c as usize) else {
-                self.beyond_ascii(c, word, ids)?;
+    fn characters(&mut self, start: usize) -> Result<usize, NeedsOrdering> {
+        self.scratch.word.clear();
+        for (at, c) in self.text[start..].char_indices() {
+            let Some(&kind) = self.path.kinds[..128].get(c as usize) else {
+                self.beyond_ascii(c)?;
                 continue;
             };
             match kind {
-                ByteKind::Inside if word.is_empty() && at > 0 => return Ok(start + at),
-                ByteKind::Inside => word.push(match self.normalizer.lowercase {
+                ByteKind::Inside if self.scratch.word.is_empty() && at > 0 => return Ok(start + at),
+                ByteKind::Inside => self.scratch.word.push(match self.path.normalizer.lowercase {
                     true => (c as u8).to_ascii_lowercase(),
                     false => c as u8,
                 }),
                 ByteKind::Alone => {
-                    self.end_word(word, ids);
-                    ids.push(self.alone[c as usize]);
+                    self.end_word();
+                    self.alone(c);
                 }
-                ByteKind::Space => self.end_word(word, ids),
+                ByteKind::Space => self.end_word(),
                 ByteKind::Dropped | ByteKind::Beyond => {}
             }
         }
-        self.end_word(word, ids);
-        Ok(text.len())
+        self.end_word();
+        Ok(self.text.len())
     }
 
-    fn end_word(&self, word: &mut Vec<u8>, ids: &mut Vec<u32>) {
-        if !word.is_empty() {
-            self.word(word, ids);
-            word.clear();
+    fn end_word(&mut self) {
+        let word = &mut self.scratch.word;
+        let length = word.len();
+        if length == 0 {
+            return;
         }
+        if length <= SHORT {
+            // So that sixteen bytes can be read at once.
+            word.extend_from_slice(&[0; SHORT]);
+            let key = Key::of(sixteen(word, 0), length);
+            word.clear();
+            self.add(key, 0..0);
+            return;
+        }
+        let word = std::mem::take(word);
+        self.look_up();
+        self.path.long_word(&word, self.ids);
+        self.scratch.word = word;
+        self.scratch.word.clear();
     }
 
     /// What the normalizer does to one character, then what the pre-tokenizer does to what came of it.
     #[inline]
-    fn beyond_ascii(&self, c: char, word: &mut Vec<u8>, ids: &mut Vec<u32>) -> Result<(), NeedsOrdering> {
+    fn beyond_ascii(&mut self, c: char) -> Result<(), NeedsOrdering> {
         let of_c = class(c);
         if of_c.is_control() {
             return Ok(());
         }
         if of_c.is_whitespace() {
-            self.end_word(word, ids);
+            self.end_word();
             return Ok(());
         }
-        let apart = self.normalizer.handle_chinese_chars && is_chinese(c);
+        let normalizer = &self.path.normalizer;
+        let apart = normalizer.handle_chinese_chars && is_chinese(c);
         if apart {
-            self.end_word(word, ids);
+            self.end_word();
         }
-        if !self.normalizer.strip_accents {
-            self.finish(c, of_c, word, ids);
+        if !normalizer.strip_accents {
+            self.finish(c, of_c);
         } else if !of_c.is_nonspacing() {
             let mut unordered = false;
             let mut part = |c: char, class: Class| {
                 if !class.is_nonspacing() {
                     unordered |= class.combining_class() != 0;
-                    self.finish(c, class, word, ids);
+                    self.finish(c, class);
                 }
             };
             if !decompose(c, of_c, Mapping::Canonical, |c| part(c, class(c))) {
@@ -458,29 +464,28 @@ impl BertPath {
             }
         }
         if apart {
-            self.end_word(word, ids);
+            self.end_word();
         }
         Ok(())
     }
 
     /// Lower case, then the pre-tokenizer.
     #[inline]
-    fn finish(&self, c: char, class: Class, word: &mut Vec<u8>, ids: &mut Vec<u32>) {
-        match self.normalizer.lowercase {
-            true => lowercase(c, class, |lower| self.pre_tokenize(lower, word, ids)),
-            false => self.pre_tokenize(c, word, ids),
+    fn finish(&mut self, c: char, class: Class) {
+        match self.path.normalizer.lowercase {
+            true => lowercase(c, class, |lower| self.pre_tokenize(lower)),
+            false => self.pre_tokenize(c),
         }
     }
 
     #[inline]
-    fn pre_tokenize(&self, c: char, word: &mut Vec<u8>, ids: &mut Vec<u32>) {
-        let mut utf8 = [0; 4];
+    fn pre_tokenize(&mut self, c: char) {
         match bert_kind(c) {
-            CharKind::Inside => word.extend_from_slice(c.encode_utf8(&mut utf8).as_bytes()),
-            CharKind::Space => self.end_word(word, ids),
+            CharKind::Inside => self.scratch.word.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes()),
+            CharKind::Space => self.end_word(),
             CharKind::Alone => {
-                self.end_word(word, ids);
-                self.word(c.encode_utf8(&mut utf8).as_bytes(), ids);
+                self.end_word();
+                self.alone(c);
             }
         }
     }
@@ -592,7 +597,7 @@ mod tests {
             panic!("not the path of BERT");
         };
         for byte in 0..=u8::MAX {
-            let kinds = Kinds::of(&[byte; READ]);
+            let kinds = Kinds::of(&[byte; BYTES]);
             let expected = match path.kinds[usize::from(byte)] {
                 ByteKind::Inside => (u64::MAX, 0, 0),
                 ByteKind::Alone => (0, u64::MAX, 0),

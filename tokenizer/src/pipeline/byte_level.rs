@@ -6,8 +6,8 @@ use std::sync::OnceLock;
 use super::byte_cuts::ByteNeighbours;
 use super::chunks::{Counted, sixteen};
 use super::whole_words::WholeWords;
-use super::word_batch::{AT_ONCE, WordBatch};
-use super::word_cache::{Key, SHORT, WordCache};
+use super::word_batch::{AT_ONCE, Short, WordBatch};
+use super::word_cache::{Key, SHORT, VIEW, WordCache};
 use super::{Pipeline, Token, Tokens};
 use crate::TokenizerError;
 use crate::added_vocabulary::Piece;
@@ -22,9 +22,6 @@ use crate::pre_tokenizers::{ByteLevel, PreTokenizer, Scanner};
 /// Bytes of text, and pieces of one, that an idle scratch may keep room for.
 const KEPT_TEXT: usize = 1 << 20;
 const KEPT_PIECES: usize = 1 << 14;
-
-/// Bytes to read a word from that begins in a window.
-const VIEW: usize = BYTES + 16;
 
 // The words of a window, each of whose bytes may be one.
 const _: () = assert!(BYTES <= AT_ONCE);
@@ -311,7 +308,7 @@ impl ByteLevelPath {
         let mut start = 0;
         let words = std::iter::from_fn(|| {
             let end = ends.trailing_zeros() as usize;
-            let word = (ends != 0).then(|| (key(view, start, end - start), at + start, at + end))?;
+            let word = (ends != 0).then(|| (Key::of_view(view, start, end - start), at + start, at + end))?;
             ends &= ends - 1;
             start = end;
             Some(word)
@@ -410,16 +407,6 @@ impl<'a> Part<'a> {
         let length = self.end - self.start;
         if length > SHORT { Key::NONE } else { Key::of(sixteen(self.text, self.start), length) }
     }
-}
-
-/// The key of the word `view[start..start + length]`, which begins in the window; that of no word where it is too long for one.
-#[inline]
-fn key(view: &[u8; VIEW], start: usize, length: usize) -> Key {
-    // Less than there are bytes in a window, which the compiler can't know.
-    let start = start % BYTES;
-    let eight = |at: usize| view[at..].first_chunk().map_or(0, |&bytes| u64::from_le_bytes(bytes));
-    let key = Key::of([eight(start), eight(start + 8)], length);
-    if length > SHORT { Key::NONE } else { key }
 }
 
 impl std::fmt::Debug for Scratch {

@@ -6,7 +6,7 @@ mod byte_level;
 mod chunks;
 mod cuts;
 mod marked_bpe;
-mod seen_words;
+mod recent_words;
 mod unigram;
 mod whole_words;
 mod word_batch;

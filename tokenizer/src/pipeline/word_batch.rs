@@ -2,12 +2,17 @@
 
 use std::ops::Range;
 
-use super::word_cache::{FEW_IDS, Home, Key, SHORT_IDS, ShortTexts, WordCache};
+use super::word_cache::{FEW_IDS, Home, Key, SHORT_IDS, ShortTexts};
 
 /// The most texts that may come between two questions whether the batch is full.
 pub(super) const AT_ONCE: usize = 64;
 
 const MOST: usize = 4 * AT_ONCE;
+
+/// Where texts are looked up.
+pub(super) trait Short {
+    fn short(&self) -> ShortTexts<'_>;
+}
 
 /// A stretch of the text.
 #[derive(Clone, Copy, Default)]
@@ -69,7 +74,7 @@ impl WordBatch {
 
     /// Appends the ids of the texts from `first` on, up to one whose ids the cache doesn't have beside it. Which that is.
     #[inline]
-    pub(super) fn take(&mut self, first: usize, cache: &WordCache, out: &mut Vec<u32>) -> usize {
+    pub(super) fn take(&mut self, first: usize, cache: &impl Short, out: &mut Vec<u32>) -> usize {
         let cache = cache.short();
         let (mut at, mut count) = (first, 0);
         while let Some(word) = self.words[..self.count.min(MOST)].get(at) {
@@ -93,11 +98,11 @@ impl WordBatch {
     /// Appends the ids of all texts and forgets them. `other` does that for one whose ids the cache doesn't have beside it, by its key and where
     /// it is.
     #[inline]
-    pub(super) fn look_up(
+    pub(super) fn look_up<C: Short>(
         &mut self,
-        cache: &mut WordCache,
+        cache: &mut C,
         out: &mut Vec<u32>,
-        mut other: impl FnMut(Key, Range<usize>, &mut WordCache, &mut Vec<u32>),
+        mut other: impl FnMut(Key, Range<usize>, &mut C, &mut Vec<u32>),
     ) {
         let mut at = 0;
         loop {

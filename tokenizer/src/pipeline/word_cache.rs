@@ -4,7 +4,12 @@
 //! places side by side. They grow with the number of texts, to 64 MiB for the short and 8 MiB for the longer ones, and no further: then a
 //! new text takes the place of another. Longer texts, and ids that don't fit beside a short one, take up to 32 MiB.
 
+use super::word_batch::Short;
 use crate::large_table::LargeTable;
+use crate::pre_tokenizers::window::BYTES;
+
+/// Bytes to read a word from that begins in a window.
+pub(super) const VIEW: usize = BYTES + 16;
 
 /// Longest text of the table of short texts; the byte after its last holds its length.
 pub(super) const SHORT: usize = 15;
@@ -60,6 +65,24 @@ impl Key {
         Key(low & kept.0, high & kept.1 | (length as u64) << 56)
     }
 
+    /// That of the word `view[start..start + length]`, which begins in the window; that of no word where it is too long for one.
+    #[inline]
+    pub(super) fn of_view(view: &[u8; VIEW], start: usize, length: usize) -> Self {
+        // Less than there are bytes in a window, which the compiler can't know.
+        let start = start % BYTES;
+        let eight = |at: usize| view[at..].first_chunk().map_or(0, |&bytes| u64::from_le_bytes(bytes));
+        let key = Key::of([eight(start), eight(start + 8)], length);
+        if length > SHORT { Key::NONE } else { key }
+    }
+
+    /// The text, its first byte the lowest, and its length.
+    #[inline]
+    pub(super) fn text(self) -> (u128, u32) {
+        const LENGTH_SHIFT: u32 = 8 * SHORT as u32;
+        let key = u128::from(self.1) << 64 | u128::from(self.0);
+        (key & ((1 << LENGTH_SHIFT) - 1), (key >> LENGTH_SHIFT) as u32 & SHORT as u32)
+    }
+
     /// The whole of `text`, if it is short.
     #[inline]
     pub(super) fn of_text(text: &[u8]) -> Option<Self> {
@@ -87,28 +110,34 @@ impl Key {
 ///
 /// First its key, whose second half has the number of ids, too: 0 where they are apart. Then the ids; of those that are apart, where they begin and
 /// how many they are.
-type Short = [u64; 4];
+pub(super) type Place = [u64; 4];
 
 /// No text.
-const FREE: Short = [0; 4];
+const FREE: Place = [0; 4];
 
 /// `None` where there is no room for the ids.
-fn beside(key: Key, ids: &[u32]) -> Option<Short> {
-    let (bits, each) = match ids.len() {
-        1..=FEW_IDS => (u32::BITS, FEW_IDS / 2),
-        ..=SHORT_IDS if ids.iter().all(|id| id >> ID_BITS == 0) => (ID_BITS, SHORT_IDS / 2),
+#[inline]
+pub(super) fn beside(key: Key, ids: &[u32]) -> Option<Place> {
+    let id = |place: usize| ids.get(place).map_or(0, |&id| u64::from(id));
+    let packed = match ids.len() {
+        1..=FEW_IDS => [id(0) | id(1) << 32, id(2) | id(3) << 32],
+        ..=SHORT_IDS if ids.iter().all(|id| id >> ID_BITS == 0) => {
+            [0, 3].map(|first| id(first) | id(first + 1) << ID_BITS | id(first + 2) << (2 * ID_BITS))
+        }
         _ => return None,
     };
-    let mut packed = [0; 2];
-    for (place, &id) in ids.iter().enumerate() {
-        packed[place / each] |= u64::from(id) << (bits * (place % each) as u32);
-    }
     Some([key.0, key.1 | (ids.len() as u64) << COUNT_SHIFT, packed[0], packed[1]])
+}
+
+/// The key of the text at a place.
+#[inline]
+pub(super) fn key_of(short: &Place) -> Option<Key> {
+    (*short != FREE).then_some(Key(short[0], short[1] & Key::NONE.1))
 }
 
 /// Comparing the halves one after the other would branch.
 #[inline]
-fn is(short: &Short, key: Key) -> bool {
+fn is(short: &Place, key: Key) -> bool {
     (short[0] ^ key.0) | (short[1] ^ key.1) << (u64::BITS - COUNT_SHIFT) == 0
 }
 
@@ -152,7 +181,7 @@ impl ShortIds {
 }
 
 /// Two short texts: a cache line.
-type Pair = [Short; 2];
+pub(super) type Pair = [Place; 2];
 
 /// A longer text: where it is, four bytes in a number and zeros after it, with its ids behind it.
 #[derive(Clone, Copy)]
@@ -170,11 +199,24 @@ const NO_TEXT: Long = Long { hash: 0, start: 0, length: 0, count: 0 };
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Home(u32);
 
+impl Home {
+    #[inline]
+    pub(super) fn place(self) -> usize {
+        self.0 as usize
+    }
+}
+
 /// Short texts, to look many up.
 #[derive(Clone, Copy)]
 pub(super) struct ShortTexts<'a>(&'a [Pair]);
 
-impl ShortTexts<'_> {
+impl<'a> ShortTexts<'a> {
+    /// A power of two of pairs, more than one.
+    #[inline]
+    pub(super) fn new(pairs: &'a [Pair]) -> Self {
+        ShortTexts(pairs)
+    }
+
     /// Where a short text is, if it is anywhere, which the processor may fetch meanwhile.
     #[inline]
     pub(super) fn home(self, key: Key) -> Home {
@@ -194,6 +236,13 @@ impl ShortTexts<'_> {
         let short = &pair[usize::from(is(&pair[1], key))];
         let count = short[1] >> COUNT_SHIFT;
         ShortIds { packed: [short[2], short[3]], count: count & 0u64.wrapping_sub(u64::from(is(short, key))) }
+    }
+}
+
+impl Short for WordCache {
+    #[inline]
+    fn short(&self) -> ShortTexts<'_> {
+        ShortTexts(&self.short)
     }
 }
 
@@ -238,12 +287,6 @@ impl WordCache {
     #[inline]
     fn home(&self, key: Key) -> usize {
         place(key.hash(), self.short.len())
-    }
-
-    /// Where to look for short texts.
-    #[inline]
-    pub(super) fn short(&self) -> ShortTexts<'_> {
-        ShortTexts(&self.short)
     }
 
     /// Appends the ids of a text, which isn't empty. False where they are not known.
@@ -371,7 +414,7 @@ impl WordCache {
         self.put_short(short);
     }
 
-    fn put_short(&mut self, short: Short) {
+    fn put_short(&mut self, short: Place) {
         let home = self.home(Key(short[0], short[1] & Key::NONE.1));
         let table = &mut *self.short;
         let places = [(home, 0), (home, 1), (home ^ 1, 0), (home ^ 1, 1)];

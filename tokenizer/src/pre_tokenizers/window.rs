@@ -103,7 +103,7 @@ impl Classes {
 
 /// The positions of the bytes that `is_in` takes.
 #[inline(always)]
-fn positions(bytes: &[u8; BYTES], is_in: impl Fn(u8) -> bool) -> u64 {
+pub(crate) fn positions(bytes: &[u8; BYTES], is_in: impl Fn(u8) -> bool) -> u64 {
     // Without branches, so that compilers make vector instructions of it.
     let mut flags = [0; BYTES];
     for (flag, &byte) in flags.iter_mut().zip(bytes) {
