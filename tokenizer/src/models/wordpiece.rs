@@ -40,7 +40,7 @@ impl WordPiece {
         let WordPieceParts { vocabulary, unk_token, continuing_subword_prefix: prefix, max_input_chars_per_word } =
             parts;
         let unk_id = vocabulary.token_to_id(&unk_token)?;
-        let mut continuations = PieceTable::with_capacity(vocabulary.len());
+        let mut continuations = PieceTable::large(vocabulary.len());
         let mut longest = 0;
         for entry in vocabulary.entries() {
             let text = vocabulary.text_of(entry);

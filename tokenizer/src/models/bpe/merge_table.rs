@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use crate::TokenizerError;
 use crate::compiled::{Reader, Writer};
+use crate::large_table::LargeTable;
 use crate::numbers::Numbers;
 
 /// The rank of a pair that doesn't merge. Later than any merge.
@@ -43,13 +44,16 @@ pub(crate) struct MergeTable {
 
 /// Takes merges in their order.
 pub(super) struct MergeTableBuilder {
-    slots: Vec<u64>,
+    slots: LargeTable<u64>,
     filter: Vec<u64>,
     large: HashMap<(u32, u32), u32>,
     ids: Vec<u32>,
     /// Whether these follow each other.
     in_order: bool,
 }
+
+/// Merges that are added together.
+const ADDED_TOGETHER: usize = 32;
 
 /// Slots that are looked at together.
 const TOGETHER: usize = 4;
@@ -64,11 +68,23 @@ impl MergeTableBuilder {
         let size = (merges + merges / 4 + 1).next_power_of_two().max(2);
         let words = (merges * FILTER_BITS / 64).next_power_of_two().clamp(2, MOST_FILTER_WORDS);
         MergeTableBuilder {
-            slots: vec![0; size],
+            slots: LargeTable::new(size),
             filter: vec![0; words],
             large: HashMap::new(),
             ids: Vec::with_capacity(merges),
             in_order: true,
+        }
+    }
+
+    /// Adds the next merges of the list, for which the caller has made room: left and right id, and that of what they become.
+    pub(super) fn extend(&mut self, merges: &[(u32, u32, u32)]) {
+        let shift = shift(self.slots.len());
+        for merges in merges.chunks(ADDED_TOGETHER) {
+            // Their slots are fetched together: in a large table, one after the other would wait for memory.
+            let slot =
+                |&(left, right, _): &(u32, u32, u32)| self.slots[(MergeTable::hash(left, right) >> shift) as usize];
+            std::hint::black_box(merges.iter().fold(0, |all, merge| all | slot(merge)));
+            merges.iter().for_each(|&(left, right, id)| self.push(left, right, id));
         }
     }
 
