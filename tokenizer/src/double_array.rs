@@ -218,6 +218,27 @@ mod tests {
     }
 
     #[test]
+    fn many_keys_are_found_like_few() {
+        // Some in groups of the same first bytes, some alone; some that others begin with.
+        let key = |number: u32| {
+            let number = number.wrapping_mul(0x9E37_79B9);
+            let mut key = format!("{:x}", number % 7919).into_bytes();
+            key.extend_from_slice(&number.to_be_bytes()[..(number % 5) as usize]);
+            key
+        };
+        let keys: BTreeMap<Vec<u8>, u32> = (0..2 * MANY_KEYS as u32).map(|number| (key(number), number)).collect();
+        assert!(keys.len() > MANY_KEYS);
+        let texts: Vec<Vec<u8>> = (0..1000).map(|number| [key(number), key(number + 7)].concat()).collect();
+        assert_equal_to_the_map(&keys, &texts);
+        let listed: Vec<(&[u8], u32)> = keys.iter().map(|(key, &value)| (key.as_slice(), value)).collect();
+        for (place, &again) in listed.iter().enumerate().step_by(9999) {
+            let repeated = DoubleArray::build(&[&listed[..], &[again]].concat()).expect_err("a fault");
+            let last = listed.len();
+            assert!(matches!(repeated, DoubleArrayFault::Repeated { place: found } if found == place || found == last));
+        }
+    }
+
+    #[test]
     fn long_keys_take_units_in_proportion_to_their_bytes() {
         // Two children at every node, which fit badly into blocks that others have left.
         let keys: BTreeMap<Vec<u8>, u32> = (1..2000)

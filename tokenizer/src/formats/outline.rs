@@ -98,6 +98,22 @@ fn special_bytes(eight: u64) -> u64 {
     (quote | backslash | below(eight, 0x20)) & EACH << 7
 }
 
+/// The number of eight digits, where all of them are.
+#[inline]
+fn eight_digits(eight: &[u8; 8]) -> Option<u64> {
+    const EACH: u64 = 0x0101_0101_0101_0101;
+    let eight = u64::from_le_bytes(*eight);
+    let digits = eight ^ EACH * u64::from(b'0');
+    // Of a digit, the upper half is zero, and stays so where 6 is added.
+    if (digits | digits.wrapping_add(EACH * 6)) & (EACH * 0xF0) != 0 {
+        return None;
+    }
+    // Neighbours become numbers of two digits, these become numbers of four, and these one.
+    let two = (digits * 10 + (digits >> 8)) & 0x00FF_00FF_00FF_00FF;
+    let four = (two * 100 + (two >> 16)) & 0x0000_FFFF_0000_FFFF;
+    Some((four * 10_000 + (four >> 32)) & 0xFFFF_FFFF)
+}
+
 impl Reader<'_> {
     #[inline]
     fn peek(&self) -> Option<u8> {
@@ -314,6 +330,10 @@ impl Reader<'_> {
         self.take(b'.')?;
         let mut digits = u64::from(whole);
         let start = self.at;
+        while let Some(eight) = self.bytes.get(self.at..).and_then(<[u8]>::first_chunk).and_then(eight_digits) {
+            digits = digits.checked_mul(100_000_000)?.checked_add(eight)?;
+            self.at += 8;
+        }
         while let Some(digit @ b'0'..=b'9') = self.peek() {
             digits = digits.checked_mul(10)?.checked_add(u64::from(digit - b'0'))?;
             self.at += 1;
