@@ -103,7 +103,7 @@ fn special_bytes(eight: u64) -> u64 {
 fn eight_digits(eight: &[u8; 8]) -> Option<u64> {
     const EACH: u64 = 0x0101_0101_0101_0101;
     let eight = u64::from_le_bytes(*eight);
-    let digits = eight ^ EACH * u64::from(b'0');
+    let digits = eight ^ (EACH * u64::from(b'0'));
     // Of a digit, the upper half is zero, and stays so where 6 is added.
     if (digits | digits.wrapping_add(EACH * 6)) & (EACH * 0xF0) != 0 {
         return None;

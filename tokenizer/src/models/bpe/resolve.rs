@@ -6,16 +6,11 @@
 use std::num::NonZeroUsize;
 use std::ops::Range;
 
+use super::merge_table::{MANY_MERGES, Merge};
 use super::{BpeFault, MergeList};
 use crate::large_table::LargeTable;
 use crate::models::Vocabulary;
 use crate::models::vocabulary::PrefixHash;
-
-/// The ids of the tokens of a merge, and of what they become.
-pub(super) type Ids = (u32, u32, u32);
-
-/// So many merges are worth a second thread.
-const MANY_MERGES: usize = 1 << 14;
 
 /// So many merges, or tokens, are looked at together.
 const TOGETHER: usize = 32;
@@ -134,7 +129,7 @@ pub(super) fn resolve(
     vocabulary: &Vocabulary,
     tokens: &ShortTokens,
     prefix_len: usize,
-) -> Result<Vec<Ids>, BpeFault> {
+) -> Result<Vec<Merge>, BpeFault> {
     let count = merges.len();
     if u32::try_from(count).is_err() {
         return Err(BpeFault::TooMany);
@@ -170,7 +165,7 @@ struct Resolver<'a> {
 }
 
 impl Resolver<'_> {
-    fn resolve_all(&mut self, places: Range<usize>) -> Result<Vec<Ids>, BpeFault> {
+    fn resolve_all(&mut self, places: Range<usize>) -> Result<Vec<Merge>, BpeFault> {
         let (merges, tokens) = (self.merges, self.tokens);
         let mut ids = Vec::with_capacity(places.len());
         for first in places.clone().step_by(TOGETHER) {
@@ -194,7 +189,7 @@ impl Resolver<'_> {
         place: usize,
         (left, right): (Range<usize>, Range<usize>),
         keys: [u128; 2],
-    ) -> Result<Ids, BpeFault> {
+    ) -> Result<Merge, BpeFault> {
         let pair = (self.id(place, keys[0], &left)?, self.id(place, keys[1], &right)?);
         let text = self.merges.text();
         // The reference cuts as many bytes as the prefix has, whatever they are.
@@ -295,7 +290,7 @@ mod tests {
             let mut list = MergeList::default();
             listed.iter().for_each(|(left, right)| list.push(left, right));
             let id = |token: &str| ids.get(token).copied();
-            let expected: Option<Vec<Ids>> = listed.iter().map(|(left, right)| {
+            let expected: Option<Vec<Merge>> = listed.iter().map(|(left, right)| {
                 let added = whole(left, right).filter(|_| right.len() > prefix.len())?;
                 Some((id(left)?, id(right)?, id(&added)?))
             }).collect();
