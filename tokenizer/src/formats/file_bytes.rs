@@ -10,6 +10,9 @@ use crate::large_table::LargeTable;
 /// So many bytes are read into memory of their own: first use of ordinary memory takes about as long as reading does.
 const LARGE: usize = 4 << 20;
 
+/// No file of a tokenizer has so many. Whether there is memory for them shows as they are read.
+const HUGE: usize = 256 << 20;
+
 /// All bytes of a file.
 pub(crate) enum FileBytes {
     Small(Vec<u8>),
@@ -20,8 +23,9 @@ impl FileBytes {
     pub(super) fn read(path: &Path) -> io::Result<Self> {
         let mut file = File::open(path)?;
         let length = usize::try_from(file.metadata()?.len()).unwrap_or(usize::MAX);
-        if length < LARGE {
-            let mut bytes = Vec::with_capacity(length + 1);
+        if !(LARGE..HUGE).contains(&length) {
+            let mut bytes = Vec::new();
+            bytes.try_reserve_exact(length.saturating_add(1))?;
             file.read_to_end(&mut bytes)?;
             return Ok(FileBytes::Small(bytes));
         }
@@ -48,5 +52,24 @@ impl Deref for FileBytes {
 
     fn deref(&self) -> &[u8] {
         self.as_ref()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_of_any_size_are_read_whole() {
+        let path = std::env::temp_dir().join(format!("loquat-file-bytes-{}", std::process::id()));
+        for length in [0, 1, LARGE - 1, LARGE, LARGE + 12345] {
+            let bytes: Vec<u8> = (0..length).map(|at| (at % 251) as u8).collect();
+            std::fs::write(&path, &bytes).expect("a file");
+            let read = FileBytes::read(&path).expect("its bytes");
+            assert!(*read == *bytes, "{length}");
+            assert_eq!(matches!(read, FileBytes::Large(_)), length >= LARGE);
+        }
+        std::fs::remove_file(&path).expect("the file");
+        assert_eq!(FileBytes::read(&path).err().map(|error| error.kind()), Some(io::ErrorKind::NotFound));
     }
 }
