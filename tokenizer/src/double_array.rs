@@ -4,7 +4,12 @@
 //! the same base, so the label alone says whose child a unit is. (J. Aoe, "An efficient digital search algorithm by
 //! using a double-array structure", 1989; the exclusive-or form is that of S. Yata's darts-clone.)
 
-use std::collections::VecDeque;
+mod builder;
+mod byte_set;
+mod sorted_keys;
+
+use builder::Builder;
+use sorted_keys::SortedKeys;
 
 use crate::TokenizerError;
 use crate::compiled::{Reader, Writer};
@@ -22,14 +27,11 @@ const ROOT: u32 = 0;
 /// Units come in blocks, as wide as labels: the children of a node are all in one.
 const BLOCK: usize = 256;
 
+/// So many keys are worth a second thread.
+const MANY_KEYS: usize = 1 << 15;
+
 /// Bases have 24 bits. An array of so many units takes 128 MiB, beyond which no vocabulary goes.
 const MAX_UNITS: usize = 1 << 24;
-
-/// Blocks that still take nodes.
-const OPEN_BLOCKS: usize = 8;
-
-/// A block that had no place for so many nodes takes no more, and one that had none for a single child is full: so building is linear.
-const MAX_REFUSALS: u32 = 64;
 
 /// A trie of byte strings with a value each.
 #[derive(Debug)]
@@ -52,11 +54,8 @@ pub(crate) enum DoubleArrayFault {
 
 impl DoubleArray {
     /// Takes distinct keys, none of them empty, in any order, with a value each that is not `u32::MAX`.
-    pub(crate) fn build<K: AsRef<[u8]>>(keys: &[(K, u32)]) -> Result<Self, DoubleArrayFault> {
-        let sorted = SortedKeys::new(keys)?;
-        let mut builder = Builder::new(sorted.nodes());
-        builder.insert(&sorted)?;
-        Ok(DoubleArray { units: builder.finish().into() })
+    pub(crate) fn build<K: AsRef<[u8]> + Sync>(keys: &[(K, u32)]) -> Result<Self, DoubleArrayFault> {
+        Ok(DoubleArray { units: Builder::build(&SortedKeys::new(keys)?)?.into() })
     }
 
     /// Where a walk begins.
@@ -129,315 +128,6 @@ impl Cursor<'_> {
     #[inline]
     pub(crate) fn value(self) -> Option<u32> {
         (self.value != NO_VALUE).then_some(self.value)
-    }
-}
-
-/// Bytes of a key that are compared, and looked at, without going to the key itself: few pieces of a vocabulary have more.
-const FIRST: usize = 16;
-
-/// The first bytes of a key, the first the highest, with zeros after the last.
-fn first_bytes(key: &[u8]) -> u128 {
-    let mut bytes = [0; FIRST];
-    let len = key.len().min(FIRST);
-    bytes[..len].copy_from_slice(&key[..len]);
-    u128::from_be_bytes(bytes)
-}
-
-/// A key among the others.
-#[derive(Clone, Copy)]
-struct SortedKey {
-    first: u128,
-    place: u32,
-    len: u32,
-    value: u32,
-    /// How many bytes it begins with as the one before does.
-    shared: u32,
-}
-
-/// Keys in ascending order of their bytes.
-struct SortedKeys<'a, K> {
-    keys: &'a [(K, u32)],
-    order: Vec<SortedKey>,
-    /// `shared` of each key, or 255 where it is greater: what the search for children goes through.
-    shared: Vec<u8>,
-}
-
-impl<'a, K: AsRef<[u8]>> SortedKeys<'a, K> {
-    fn new(keys: &'a [(K, u32)]) -> Result<Self, DoubleArrayFault> {
-        let mut order = Vec::with_capacity(keys.len());
-        for (place, (key, value)) in keys.iter().enumerate() {
-            let key = key.as_ref();
-            if key.is_empty() {
-                return Err(DoubleArrayFault::Empty { place });
-            }
-            if *value == NO_VALUE {
-                return Err(DoubleArrayFault::Value { place });
-            }
-            // Each key has a node of its own, and one for each byte.
-            if place >= MAX_UNITS || key.len() > MAX_UNITS {
-                return Err(DoubleArrayFault::TooLarge);
-            }
-            let (first, place, len) = (first_bytes(key), place as u32, key.len() as u32);
-            order.push(SortedKey { first, place, len, value: *value, shared: 0 });
-        }
-        let key = |place: u32| -> &'a [u8] { keys[place as usize].0.as_ref() };
-        order.sort_unstable_by(|a, b| a.first.cmp(&b.first).then_with(|| key(a.place).cmp(key(b.place))));
-        let mut before = SortedKey { first: 0, place: 0, len: 0, value: 0, shared: 0 };
-        for sorted in &mut order {
-            let mut shared = (before.first ^ sorted.first).leading_zeros() / 8;
-            shared = shared.min(sorted.len).min(before.len);
-            if shared == FIRST as u32 {
-                let rest = key(before.place)[FIRST..].iter().zip(&key(sorted.place)[FIRST..]);
-                shared += rest.take_while(|(before, byte)| before == byte).count() as u32;
-            }
-            // The one before is no greater, so it is the same where it shares all.
-            if shared == sorted.len {
-                return Err(DoubleArrayFault::Repeated { place: sorted.place as usize });
-            }
-            sorted.shared = shared;
-            before = *sorted;
-        }
-        let shared = order.iter().map(|key| key.shared.min(255) as u8).collect();
-        Ok(SortedKeys { keys, order, shared })
-    }
-
-    /// Which of the keys `start..end`, which share `depth` bytes, have another byte after these than the one before.
-    fn changes(&self, start: usize, end: usize, depth: u32) -> impl Iterator<Item = (usize, &SortedKey)> {
-        let capped = depth.min(255) as u8;
-        let near = self.shared[start..end].iter().zip(start..).filter(move |&(&shared, _)| shared == capped);
-        near.map(move |(_, place)| (place, &self.order[place])).filter(move |(_, key)| key.shared == depth)
-    }
-
-    /// How many nodes the trie has.
-    fn nodes(&self) -> usize {
-        self.order.iter().fold(1, |nodes: usize, key| nodes.saturating_add((key.len - key.shared) as usize))
-    }
-
-    /// Byte `at` of a key that is longer.
-    #[inline]
-    fn byte(&self, key: &SortedKey, at: usize) -> u8 {
-        match at {
-            ..FIRST => (key.first >> (8 * (FIRST - 1 - at))) as u8,
-            _ => self.keys[key.place as usize].0.as_ref()[at],
-        }
-    }
-}
-
-/// A node on its way into the array: the keys `start..end`, in their order, which share `depth` bytes.
-struct Node {
-    unit: u32,
-    start: u32,
-    end: u32,
-    depth: u32,
-}
-
-/// A set of bytes.
-#[derive(Clone, Copy, Default, PartialEq, Eq)]
-struct ByteSet([u64; 4]);
-
-impl ByteSet {
-    #[inline]
-    fn insert(&mut self, byte: u8) {
-        self.0[usize::from(byte >> 6)] |= 1 << (byte & 63);
-    }
-
-    #[inline]
-    fn contains(&self, byte: u8) -> bool {
-        self.0[usize::from(byte >> 6)] >> (byte & 63) & 1 != 0
-    }
-
-    #[inline]
-    fn iter(&self) -> impl Iterator<Item = u8> {
-        let mut rest = self.0;
-        let mut word = 0;
-        std::iter::from_fn(move || {
-            while *rest.get(word)? == 0 {
-                word += 1;
-            }
-            let byte = (word * 64) as u8 | rest[word].trailing_zeros() as u8;
-            rest[word] &= rest[word] - 1;
-            Some(byte)
-        })
-    }
-
-    #[inline]
-    fn complement(&self) -> Self {
-        ByteSet(self.0.map(|word| !word))
-    }
-
-    #[inline]
-    fn and(&self, other: &Self) -> Self {
-        ByteSet(std::array::from_fn(|at| self.0[at] & other.0[at]))
-    }
-
-    /// `byte ^ label` of every byte in it.
-    #[inline]
-    fn exclusive_or(&self, label: u8) -> Self {
-        /// Swaps neighbouring groups of bits; `LOW` has the lower group of each two.
-        const LOW: [u64; 6] = [
-            0x5555_5555_5555_5555,
-            0x3333_3333_3333_3333,
-            0x0F0F_0F0F_0F0F_0F0F,
-            0x00FF_00FF_00FF_00FF,
-            0x0000_FFFF_0000_FFFF,
-            0x0000_0000_FFFF_FFFF,
-        ];
-        let mut words = self.0;
-        for (at, word) in words.iter_mut().enumerate() {
-            *word = self.0[at ^ usize::from(label >> 6)];
-            for (bit, low) in LOW.iter().enumerate() {
-                if label >> bit & 1 != 0 {
-                    *word = (*word & low) << (1 << bit) | *word >> (1 << bit) & low;
-                }
-            }
-        }
-        ByteSet(words)
-    }
-}
-
-/// What is taken of the units of a block, and of the bases that lead into it.
-#[derive(Clone, Copy, Default)]
-struct Block {
-    units: ByteSet,
-    bases: ByteSet,
-    refusals: u32,
-}
-
-impl Block {
-    /// A base, within the block, whose children for all labels, of which there is one at least, are free.
-    #[inline]
-    fn base_for(&self, labels: &[u8]) -> Option<u8> {
-        if labels.len() > FEW_LABELS {
-            return self.base_for_many(labels);
-        }
-        let (&label, others) = labels.split_first()?;
-        for (word, taken) in self.units.0.iter().enumerate() {
-            let mut free = !taken;
-            while free != 0 {
-                let base = ((word * 64) as u8 | free.trailing_zeros() as u8) ^ label;
-                if !self.bases.contains(base) && !others.iter().any(|label| self.units.contains(base ^ label)) {
-                    return Some(base);
-                }
-                free &= free - 1;
-            }
-        }
-        None
-    }
-
-    fn base_for_many(&self, labels: &[u8]) -> Option<u8> {
-        let free = self.units.complement();
-        let mut bases = self.bases.complement();
-        for &label in labels {
-            bases = bases.and(&free.exclusive_or(label));
-            if bases == ByteSet::default() {
-                return None;
-            }
-        }
-        bases.iter().next()
-    }
-}
-
-/// For so many labels, trying the free units one by one is faster than trying all bases at once.
-const FEW_LABELS: usize = 4;
-
-struct Builder {
-    units: Vec<Unit>,
-    blocks: Vec<Block>,
-    /// The blocks that still take nodes, the oldest first.
-    open: VecDeque<usize>,
-}
-
-impl Builder {
-    /// Begins with the block of the root, which takes nothing else.
-    fn new(nodes: usize) -> Self {
-        let mut units = Vec::with_capacity(nodes.min(MAX_UNITS).saturating_add(2 * BLOCK));
-        units.extend((0..=u8::MAX).map(|at| pack(0, !at, NO_VALUE)));
-        Builder { units, blocks: vec![Block::default()], open: VecDeque::new() }
-    }
-
-    fn insert<K: AsRef<[u8]>>(&mut self, keys: &SortedKeys<K>) -> Result<(), DoubleArrayFault> {
-        let mut labels = Vec::with_capacity(BLOCK);
-        let mut starts = Vec::with_capacity(BLOCK + 1);
-        // Going down before going on, so that what is walked together lies together.
-        let mut nodes = vec![Node { unit: ROOT, start: 0, end: keys.order.len() as u32, depth: 0 }];
-        while let Some(Node { unit, mut start, end, depth }) = nodes.pop() {
-            let mut value = NO_VALUE;
-            // A key that ends here comes before those that go on.
-            if let Some(key) = keys.order[start as usize..end as usize].first().filter(|key| key.len == depth) {
-                value = key.value;
-                start += 1;
-            }
-            let Some(first) = keys.order[start as usize..end as usize].first() else {
-                let unit = &mut self.units[unit as usize];
-                *unit = pack(0, label_of(unit), value);
-                continue;
-            };
-            labels.clear();
-            starts.clear();
-            labels.push(keys.byte(first, depth as usize));
-            starts.push(start);
-            for (place, key) in keys.changes(start as usize + 1, end as usize, depth) {
-                labels.push(keys.byte(key, depth as usize));
-                starts.push(place as u32);
-            }
-            starts.push(end);
-            let base = self.place(&labels)?;
-            let unit = &mut self.units[unit as usize];
-            *unit = pack(base, label_of(unit), value);
-            let block = &mut self.blocks[base as usize / BLOCK];
-            for (&label, between) in labels.iter().zip(starts.windows(2)).rev() {
-                let unit = base ^ u32::from(label);
-                block.units.insert(unit as u8);
-                self.units[unit as usize] = pack(0, label, NO_VALUE);
-                nodes.push(Node { unit, start: between[0], end: between[1], depth: depth + 1 });
-            }
-        }
-        Ok(())
-    }
-
-    /// A base for a node with these labels.
-    fn place(&mut self, labels: &[u8]) -> Result<u32, DoubleArrayFault> {
-        let mut at = 0;
-        while let Some(&block) = self.open.get(at) {
-            let state = &mut self.blocks[block];
-            if let Some(base) = state.base_for(labels) {
-                state.bases.insert(base);
-                return Ok((block * BLOCK) as u32 | u32::from(base));
-            }
-            state.refusals += 1;
-            if labels.len() == 1 || state.refusals >= MAX_REFUSALS {
-                self.open.remove(at);
-            } else {
-                at += 1;
-            }
-        }
-        if self.open.len() >= OPEN_BLOCKS {
-            self.open.pop_front();
-        }
-        let block = self.blocks.len();
-        if block * BLOCK >= MAX_UNITS {
-            return Err(DoubleArrayFault::TooLarge);
-        }
-        self.units.resize((block + 1) * BLOCK, pack(0, 0, NO_VALUE));
-        let mut state = Block::default();
-        state.bases.insert(0);
-        self.blocks.push(state);
-        self.open.push_back(block);
-        Ok((block * BLOCK) as u32)
-    }
-
-    /// Labels the free units so that no walk takes one of them for a child.
-    fn finish(mut self) -> Vec<Unit> {
-        for (units, block) in self.units.chunks_mut(BLOCK).zip(&self.blocks).skip(1) {
-            // Each base that is taken has a child here, so where a unit is free, a base is.
-            let Some(free_base) = block.bases.complement().iter().next() else {
-                continue;
-            };
-            for at in block.units.complement().iter() {
-                units[usize::from(at)] = pack(0, at ^ free_base, NO_VALUE);
-            }
-        }
-        self.units
     }
 }
 
@@ -525,6 +215,27 @@ mod tests {
         assert!(repeated(&[("0123456789abcdefgh", 0), ("0123456789abcdefg", 1), ("0123456789abcdefgh", 1)]));
         assert_eq!(fault(&[("", 0)]), DoubleArrayFault::Empty { place: 0 });
         assert_eq!(fault(&[("a", u32::MAX)]), DoubleArrayFault::Value { place: 0 });
+    }
+
+    #[test]
+    fn many_keys_are_found_like_few() {
+        // Some in groups of the same first bytes, some alone; some that others begin with.
+        let key = |number: u32| {
+            let number = number.wrapping_mul(0x9E37_79B9);
+            let mut key = format!("{:x}", number % 7919).into_bytes();
+            key.extend_from_slice(&number.to_be_bytes()[..(number % 5) as usize]);
+            key
+        };
+        let keys: BTreeMap<Vec<u8>, u32> = (0..2 * MANY_KEYS as u32).map(|number| (key(number), number)).collect();
+        assert!(keys.len() > MANY_KEYS);
+        let texts: Vec<Vec<u8>> = (0..1000).map(|number| [key(number), key(number + 7)].concat()).collect();
+        assert_equal_to_the_map(&keys, &texts);
+        let listed: Vec<(&[u8], u32)> = keys.iter().map(|(key, &value)| (key.as_slice(), value)).collect();
+        for (place, &again) in listed.iter().enumerate().step_by(9999) {
+            let repeated = DoubleArray::build(&[&listed[..], &[again]].concat()).expect_err("a fault");
+            let last = listed.len();
+            assert!(matches!(repeated, DoubleArrayFault::Repeated { place: found } if found == place || found == last));
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Tables of which a text asks for places all over: so large that what a processor keeps of its page tables would not do for pages of
 //! ordinary size. They lie in memory of their own, which begins with a cache line, and in huge pages where the system has them.
 
+use std::fmt;
 use std::ops::{Deref, DerefMut};
 
 use bytemuck::Pod;
@@ -65,6 +66,12 @@ impl<T: Pod> DerefMut for LargeTable<T> {
             }
             Memory::Own(own) => own,
         }
+    }
+}
+
+impl<T> fmt::Debug for LargeTable<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} elements", self.len)
     }
 }
 

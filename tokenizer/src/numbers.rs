@@ -8,6 +8,8 @@ use std::sync::Arc;
 use bytemuck::Pod;
 use yoke::Yoke;
 
+use crate::large_table::LargeTable;
+
 /// The bytes of a file, or of a table, whoever owns them.
 pub(crate) type Bytes = Arc<dyn AsRef<[u8]> + Send + Sync>;
 
@@ -68,6 +70,12 @@ impl<T: Pod> AsRef<[u8]> for Owned<T> {
     }
 }
 
+impl<T: Pod> AsRef<[u8]> for LargeTable<T> {
+    fn as_ref(&self) -> &[u8] {
+        bytemuck::cast_slice(self)
+    }
+}
+
 impl<T: Element + Send + Sync> Numbers<T> {
     /// The numbers at `range` of a file. `None` where these bytes aren't there, or aren't whole numbers.
     pub(crate) fn in_file(file: &Bytes, range: Range<usize>) -> Option<Self> {
@@ -95,7 +103,19 @@ impl<T: Element + Send + Sync> Numbers<T> {
 
 impl<T: Element + Send + Sync> From<Vec<T>> for Numbers<T> {
     fn from(numbers: Vec<T>) -> Self {
-        let owner: Bytes = Arc::new(Owned(numbers));
+        Self::all_of(Arc::new(Owned(numbers)))
+    }
+}
+
+impl<T: Element + Send + Sync> From<LargeTable<T>> for Numbers<T> {
+    fn from(table: LargeTable<T>) -> Self {
+        Self::all_of(Arc::new(table))
+    }
+}
+
+impl<T: Element + Send + Sync> Numbers<T> {
+    /// All that the owner of such numbers has.
+    fn all_of(owner: Bytes) -> Self {
         // They come from a slice of the same type, so they can be one again.
         Numbers(Yoke::attach_to_cart(owner, |owner| bytemuck::try_cast_slice(owner.as_ref()).unwrap_or_default()))
     }

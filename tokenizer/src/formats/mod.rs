@@ -2,6 +2,7 @@
 
 mod base64;
 mod byt5;
+mod file_bytes;
 pub(crate) mod folder;
 mod json;
 mod merges;
@@ -16,15 +17,17 @@ mod vocabulary_map;
 
 use std::path::Path;
 
+use file_bytes::FileBytes;
+
 use crate::TokenizerError;
 
 /// Reads a whole file.
-pub(crate) fn read(path: &Path) -> Result<Vec<u8>, TokenizerError> {
-    std::fs::read(path).map_err(|source| TokenizerError::Io { path: path.to_owned(), source })
+pub(crate) fn read(path: &Path) -> Result<FileBytes, TokenizerError> {
+    FileBytes::read(path).map_err(|source| TokenizerError::Io { path: path.to_owned(), source })
 }
 
 /// Reads a whole file, if there is one.
-fn read_if_there(path: &Path) -> Result<Option<Vec<u8>>, TokenizerError> {
+fn read_if_there(path: &Path) -> Result<Option<FileBytes>, TokenizerError> {
     match read(path) {
         Ok(bytes) => Ok(Some(bytes)),
         Err(TokenizerError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => Ok(None),

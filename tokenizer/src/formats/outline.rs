@@ -5,8 +5,11 @@
 //! says what is wrong and where.
 
 use super::vocabulary_map::ScoredPieces;
-use crate::models::MergeList;
 use crate::models::vocabulary::VocabularyBuilder;
+use crate::models::{MergeList, ShortTokens, Vocabulary};
+
+/// So many tokens are worth a second thread.
+const MANY: usize = 1 << 14;
 
 /// Older files have this line of `merges.txt` among the merges.
 const VERSION: &[u8] = b"#version";
@@ -28,6 +31,8 @@ pub(super) struct Large {
 pub(super) enum LargeVocabulary {
     /// `{"token": id, …}`
     Map(VocabularyBuilder),
+    /// What such a map became, while the merges were read.
+    Made(Vocabulary, ShortTokens),
     /// `[["piece", score], …]`
     Pieces(ScoredPieces),
 }
@@ -51,7 +56,7 @@ impl Outline {
                 match (key, begin) {
                     (b"vocab", b'{') => large.vocabulary = Some(LargeVocabulary::Map(reader.vocabulary()?)),
                     (b"vocab", _) => large.vocabulary = Some(LargeVocabulary::Pieces(reader.pieces()?)),
-                    _ => large.merges = Some(reader.merges()?),
+                    _ => large = reader.merges_after(large.vocabulary.take())?,
                 }
                 rest.end = reader.at - 1;
                 Some(())
@@ -93,6 +98,22 @@ fn special_bytes(eight: u64) -> u64 {
     (quote | backslash | below(eight, 0x20)) & EACH << 7
 }
 
+/// The number of eight digits, where all of them are.
+#[inline]
+fn eight_digits(eight: &[u8; 8]) -> Option<u64> {
+    const EACH: u64 = 0x0101_0101_0101_0101;
+    let eight = u64::from_le_bytes(*eight);
+    let digits = eight ^ (EACH * u64::from(b'0'));
+    // Of a digit, the upper half is zero, and stays so where 6 is added.
+    if (digits | digits.wrapping_add(EACH * 6)) & (EACH * 0xF0) != 0 {
+        return None;
+    }
+    // Neighbours become numbers of two digits, these become numbers of four, and these one.
+    let two = (digits * 10 + (digits >> 8)) & 0x00FF_00FF_00FF_00FF;
+    let four = (two * 100 + (two >> 16)) & 0x0000_FFFF_0000_FFFF;
+    Some((four * 10_000 + (four >> 32)) & 0xFFFF_FFFF)
+}
+
 impl Reader<'_> {
     #[inline]
     fn peek(&self) -> Option<u8> {
@@ -108,6 +129,11 @@ impl Reader<'_> {
     fn white_space(&mut self) {
         while let Some(b' ' | b'\n' | b'\r' | b'\t') = self.peek() {
             self.at += 1;
+            // Lines of a file for people begin with many spaces.
+            if let Some(eight) = self.bytes.get(self.at..).and_then(<[u8]>::first_chunk) {
+                let others = u64::from_le_bytes(*eight) ^ u64::from_le_bytes([b' '; 8]);
+                self.at += others.trailing_zeros() as usize / 8;
+            }
         }
     }
 
@@ -304,6 +330,10 @@ impl Reader<'_> {
         self.take(b'.')?;
         let mut digits = u64::from(whole);
         let start = self.at;
+        while let Some(eight) = self.bytes.get(self.at..).and_then(<[u8]>::first_chunk).and_then(eight_digits) {
+            digits = digits.checked_mul(100_000_000)?.checked_add(eight)?;
+            self.at += 8;
+        }
         while let Some(digit @ b'0'..=b'9') = self.peek() {
             digits = digits.checked_mul(10)?.checked_add(u64::from(digit - b'0'))?;
             self.at += 1;
@@ -342,6 +372,24 @@ impl Reader<'_> {
             Some(())
         })?;
         Some(all)
+    }
+
+    /// Reads the merges, and makes a vocabulary of many tokens meanwhile.
+    fn merges_after(&mut self, vocabulary: Option<LargeVocabulary>) -> Option<Large> {
+        let builder = match vocabulary {
+            Some(LargeVocabulary::Map(builder)) if builder.len() >= MANY => builder,
+            vocabulary => return Some(Large { vocabulary, merges: Some(self.merges()?) }),
+        };
+        let make = || {
+            let vocabulary = builder.build().ok()?;
+            let tokens = ShortTokens::new(&vocabulary);
+            Some(LargeVocabulary::Made(vocabulary, tokens))
+        };
+        std::thread::scope(|scope| {
+            let made = std::thread::Builder::new().spawn_scoped(scope, make).ok()?;
+            let merges = self.merges()?;
+            Some(Large { vocabulary: Some(made.join().ok()??), merges: Some(merges) })
+        })
     }
 
     fn merges(&mut self) -> Option<MergeList> {
@@ -413,6 +461,7 @@ mod tests {
         let vocabulary = match large.vocabulary? {
             LargeVocabulary::Map(builder) => format!("{builder:?}"),
             LargeVocabulary::Pieces(all) => format!("{:?} {:?}", all.pieces, all.scores),
+            LargeVocabulary::Made(vocabulary, _) => format!("{vocabulary:?}"),
         };
         Some([vocabulary, format!("{:?}", large.merges?)])
     }

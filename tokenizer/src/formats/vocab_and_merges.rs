@@ -134,6 +134,7 @@ pub(super) fn load(folder: &Path, merges: &[u8], side_files: SideFiles) -> Resul
     let marks_ends = matches!(family, Family::Gpt | Family::Clip);
     let parts = BpeParts {
         vocabulary,
+        tokens: None,
         merges,
         unk_token: names.unk.clone().filter(|_| marks_ends),
         continuing_subword_prefix: String::new(),

@@ -7,7 +7,7 @@ pub(crate) mod vocabulary;
 mod wordlevel;
 mod wordpiece;
 
-pub(crate) use bpe::{Bpe, BpeParts, ByteMerges, MergeList, Scratch as BpeScratch};
+pub(crate) use bpe::{Bpe, BpeParts, ByteMerges, MergeList, Scratch as BpeScratch, ShortTokens};
 pub(crate) use mapped::{Mapped, Pieces};
 pub(crate) use unigram::{Scratch as UnigramScratch, Unigram, UnigramFault, UnigramParts};
 pub(crate) use vocabulary::Vocabulary;

@@ -1,11 +1,12 @@
 //! Tokens and their ids: one string for all tokens, open addressing to find them.
 
 use std::collections::HashMap;
-use std::ops::{Deref, Range};
+use std::ops::{Deref, DerefMut, Range};
 
 use crate::TokenizerError;
 use crate::compiled::{Reader, Writer};
 use crate::double_array::DoubleArray;
+use crate::large_table::LargeTable;
 use crate::numbers::{Numbers, Text};
 
 /// FNV-1a, byte by byte, so that the hashes of all prefixes of a text come in one pass over it.
@@ -34,16 +35,26 @@ impl PrefixHash {
 const EMPTY_SLOT: u32 = u32::MAX;
 
 /// Tokens whose slots are fetched together.
-pub(crate) const TOGETHER: usize = 64;
+const TOGETHER: usize = 64;
+
+/// Upper half of a hash, and entry.
+type Slot = [u32; 2];
+
+const FREE: Slot = [0, EMPTY_SLOT];
+
+/// A power of two of slots, of which so many entries take half at most.
+fn slots(entries: usize) -> usize {
+    entries.saturating_mul(2).next_power_of_two().max(2)
+}
 
 /// A hash table from byte strings, which its owner keeps, to entry numbers.
 #[derive(Debug, Default)]
-pub(crate) struct PieceTable<S = Numbers<[u32; 2]>> {
-    /// Upper half of the hash, and entry; at most half of the slots are taken.
+pub(crate) struct PieceTable<S = Numbers<Slot>> {
+    /// At most half of them are taken.
     slots: S,
 }
 
-impl<S: Deref<Target = [[u32; 2]]>> PieceTable<S> {
+impl<S: Deref<Target = [Slot]>> PieceTable<S> {
     /// The entry that hashes to `hash` and that `is_it` accepts.
     #[inline]
     pub(crate) fn find(&self, hash: PrefixHash, is_it: impl Fn(u32) -> bool) -> Option<u32> {
@@ -64,24 +75,28 @@ impl<S: Deref<Target = [[u32; 2]]>> PieceTable<S> {
         }
         None
     }
+}
 
-    /// Has the processor fetch the slots of all these hashes together: in a large table, one after the other would wait for memory. What
-    /// is found there may be the entries that are looked for.
-    #[inline]
-    fn fetch<const N: usize>(&self, hashes: &[PrefixHash; N]) -> [u32; N] {
-        let slots = &*self.slots;
-        let mask = slots.len().wrapping_sub(1);
-        let first = |hash: PrefixHash| slots.get(hash.mixed() as usize & mask);
-        std::hint::black_box(hashes.map(|hash| first(hash).map_or(EMPTY_SLOT, |&[_, entry]| entry)))
+impl PieceTable<Vec<Slot>> {
+    pub(crate) fn with_capacity(entries: usize) -> Self {
+        PieceTable { slots: vec![FREE; slots(entries)] }
     }
 }
 
-impl PieceTable<Vec<[u32; 2]>> {
-    pub(crate) fn with_capacity(entries: usize) -> Self {
-        let size = (entries.saturating_mul(2)).next_power_of_two().max(2);
-        PieceTable { slots: vec![[0, EMPTY_SLOT]; size] }
+impl PieceTable<LargeTable<Slot>> {
+    pub(crate) fn large(entries: usize) -> Self {
+        let mut slots = LargeTable::new(slots(entries));
+        slots.fill(FREE);
+        PieceTable { slots }
     }
 
+    /// The table, complete.
+    pub(crate) fn build(self) -> PieceTable {
+        PieceTable { slots: self.slots.into() }
+    }
+}
+
+impl<S: DerefMut<Target = [Slot]>> PieceTable<S> {
     /// The caller has made sure that no equal entry is in, and made room for this one.
     pub(crate) fn insert(&mut self, hash: PrefixHash, entry: u32) {
         self.insert_unless(hash, entry, |_| false);
@@ -90,22 +105,26 @@ impl PieceTable<Vec<[u32; 2]>> {
     /// Inserts an entry, for which the caller has made room; false where `is_it` accepts one that is in.
     #[inline]
     fn insert_unless(&mut self, hash: PrefixHash, entry: u32, is_it: impl Fn(u32) -> bool) -> bool {
-        let mask = self.slots.len() - 1;
+        let slots = &mut *self.slots;
+        let mask = slots.len() - 1;
         let tag = (hash.0 >> 32) as u32;
         let mut at = hash.mixed() as usize & mask;
-        while self.slots[at][1] != EMPTY_SLOT {
-            if self.slots[at][0] == tag && is_it(self.slots[at][1]) {
+        while slots[at][1] != EMPTY_SLOT {
+            if slots[at][0] == tag && is_it(slots[at][1]) {
                 return false;
             }
             at = (at + 1) & mask;
         }
-        self.slots[at] = [tag, entry];
+        slots[at] = [tag, entry];
         true
     }
 
-    /// The table, complete.
-    pub(crate) fn build(self) -> PieceTable {
-        PieceTable { slots: self.slots.into() }
+    /// Has the processor fetch the slots of all these hashes together: in a large table, one after the other would wait for memory.
+    #[inline]
+    fn fetch<const N: usize>(&self, hashes: &[PrefixHash; N]) {
+        let slots = &*self.slots;
+        let mask = slots.len() - 1;
+        std::hint::black_box(hashes.iter().fold(0, |all, hash| all | slots[hash.mixed() as usize & mask][1]));
     }
 }
 
@@ -170,6 +189,11 @@ impl VocabularyBuilder {
         self.finish_token(id)
     }
 
+    /// How many tokens there are.
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
     /// Puts the text of the next token together piece by piece; `finish_token` ends it.
     pub(crate) fn text_mut(&mut self) -> &mut Vec<u8> {
         &mut self.text
@@ -199,7 +223,7 @@ impl VocabularyBuilder {
     fn table(&self) -> Result<PieceTable, u32> {
         let texts = self.texts();
         let all = 0..self.entries.len() as u32;
-        let mut table = PieceTable::with_capacity(self.entries.len());
+        let mut table = PieceTable::large(self.entries.len());
         for first in all.clone().step_by(TOGETHER) {
             let entries = first..all.end.min(first.saturating_add(TOGETHER as u32));
             let mut hashes = [PrefixHash::EMPTY; TOGETHER];
@@ -291,6 +315,17 @@ impl Vocabulary {
         Texts { bytes: self.text.as_bytes(), entries: &self.entries }
     }
 
+    /// The texts of all entries, one after the other.
+    pub(crate) fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Where in [`text`](Self::text) an entry is.
+    #[inline]
+    pub(crate) fn range_of(&self, entry: u32) -> Range<usize> {
+        self.texts().range(entry)
+    }
+
     /// The text of an entry that this vocabulary gave; nothing for another.
     #[inline]
     pub(crate) fn text_of(&self, entry: u32) -> &str {
@@ -313,13 +348,6 @@ impl Vocabulary {
     #[inline]
     pub(crate) fn find(&self, hash: PrefixHash, token: &[u8]) -> Option<u32> {
         self.table.find(hash, |entry| self.bytes_of(entry) == token)
-    }
-
-    /// Has the processor fetch what [`find`](Self::find) needs for the tokens of these hashes, all of it together.
-    pub(crate) fn fetch(&self, hashes: &[PrefixHash; TOGETHER]) {
-        let entries = self.table.fetch(hashes);
-        let ends = entries.map(|entry| self.entries.get(entry.wrapping_sub(1) as usize).map_or(0, |&[end, _]| end));
-        std::hint::black_box(ends.map(|end| self.text.as_bytes().get(end as usize).copied()));
     }
 
     pub(crate) fn token_to_id(&self, token: &str) -> Option<u32> {

@@ -40,15 +40,19 @@ impl WordPiece {
         let WordPieceParts { vocabulary, unk_token, continuing_subword_prefix: prefix, max_input_chars_per_word } =
             parts;
         let unk_id = vocabulary.token_to_id(&unk_token)?;
-        let mut continuations = PieceTable::with_capacity(vocabulary.len());
+        let mut hashes = Vec::new();
         let mut longest = 0;
         for entry in vocabulary.entries() {
             let text = vocabulary.text_of(entry);
             longest = longest.max(text.len());
             if let Some(rest) = text.strip_prefix(prefix.as_str()) {
-                // Entries differ, so what follows the prefix differs too.
-                continuations.insert(PrefixHash::of(rest.as_bytes()), entry);
+                hashes.push((PrefixHash::of(rest.as_bytes()), entry));
             }
+        }
+        let mut continuations = PieceTable::large(hashes.len());
+        for (hash, entry) in hashes {
+            // Entries differ, so what follows the prefix differs too.
+            continuations.insert(hash, entry);
         }
         Some(WordPiece {
             unk_id,

@@ -15,11 +15,17 @@ pub(super) struct Neighbours(Box<[u128; 128]>);
 
 impl Neighbours {
     pub(super) fn of_tokens(vocabulary: &Vocabulary) -> Self {
-        let mut after = Box::new([0; 128]);
-        for token in vocabulary.entries().map(|entry| vocabulary.text_of(entry).as_bytes()) {
-            for two in token.windows(2).filter(|two| two.is_ascii()) {
-                after[usize::from(two[0])] |= 1 << two[1];
+        // Going through all bytes of a vocabulary takes a while, so nothing here depends on what they are.
+        let mut are = Box::new([false; 1 << 16]);
+        for token in vocabulary.entries().map(|entry| vocabulary.bytes_of(entry)) {
+            for two in token.windows(2) {
+                are[usize::from(two[0]) << 8 | usize::from(two[1])] = true;
             }
+        }
+        let mut after = Box::new([0; 128]);
+        for (first, after) in after.iter_mut().enumerate() {
+            let are = are[first << 8..].iter().take(128);
+            *after = are.rev().fold(0, |after, &are| after << 1 | u128::from(are));
         }
         Neighbours(after)
     }

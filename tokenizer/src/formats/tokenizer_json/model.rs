@@ -87,6 +87,7 @@ fn vocabulary<'a>(
     large: Option<LargeVocabulary>,
 ) -> Result<Vocabulary, TokenizerError> {
     let builder = match large {
+        Some(LargeVocabulary::Made(vocabulary, _)) => return Ok(vocabulary),
         Some(LargeVocabulary::Map(builder)) => builder,
         _ => file.part::<VocabularyMap>(raw, "$.model.vocab")?.0,
     };
@@ -103,8 +104,13 @@ fn bpe<'a>(file: &JsonFile<'a>, raw: &'a RawValue, large: Large) -> Result<Model
         Some(merges) => merges,
         None => file.part::<Merges>(fields.merges, "$.model.merges")?.0,
     };
+    let (vocabulary, tokens) = match large.vocabulary {
+        Some(LargeVocabulary::Made(vocabulary, tokens)) => (vocabulary, Some(tokens)),
+        other => (vocabulary(file, fields.vocab, other)?, None),
+    };
     let parts = BpeParts {
-        vocabulary: vocabulary(file, fields.vocab, large.vocabulary)?,
+        vocabulary,
+        tokens,
         merges,
         unk_token: fields.unk_token,
         continuing_subword_prefix: fields.continuing_subword_prefix.unwrap_or_default(),

@@ -1,5 +1,7 @@
 //! Merges as a file lists them.
 
+use std::ops::Range;
+
 /// Pairs of tokens, the first to be merged first. One text holds all of them, each with a space between its tokens.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct MergeList {
@@ -54,11 +56,17 @@ impl MergeList {
         self.ends.len()
     }
 
-    /// The left and the right token of the merges from `first` on.
-    pub(crate) fn iter_from(&self, first: usize) -> impl Iterator<Item = (&[u8], &[u8])> {
+    /// The text that holds all tokens.
+    pub(super) fn text(&self) -> &[u8] {
+        &self.text
+    }
+
+    /// Where in the text the left and the right token of the merges from `first` on are.
+    #[inline]
+    pub(super) fn ranges_from(&self, first: usize) -> impl Iterator<Item = (Range<usize>, Range<usize>)> {
         let mut start = first.checked_sub(1).and_then(|before| self.ends.get(before)).map_or(0, |&(_, end)| end);
-        self.ends.iter().skip(first).map(move |&(middle, end)| {
-            let merge = (&self.text[start..middle], &self.text[middle + 1..end]);
+        self.ends.get(first..).unwrap_or_default().iter().map(move |&(middle, end)| {
+            let merge = (start..middle, middle + 1..end);
             start = end;
             merge
         })

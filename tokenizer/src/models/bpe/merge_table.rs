@@ -1,9 +1,11 @@
 //! What two neighbouring tokens merge to, and how soon.
 
 use std::collections::HashMap;
+use std::num::NonZeroUsize;
 
 use crate::TokenizerError;
 use crate::compiled::{Reader, Writer};
+use crate::large_table::LargeTable;
 use crate::numbers::Numbers;
 
 /// The rank of a pair that doesn't merge. Later than any merge.
@@ -43,12 +45,66 @@ pub(crate) struct MergeTable {
 
 /// Takes merges in their order.
 pub(super) struct MergeTableBuilder {
-    slots: Vec<u64>,
+    slots: LargeTable<u64>,
     filter: Vec<u64>,
     large: HashMap<(u32, u32), u32>,
     ids: Vec<u32>,
     /// Whether these follow each other.
     in_order: bool,
+}
+
+/// The ids of the tokens of a merge, and of what they become.
+pub(super) type Merge = (u32, u32, u32);
+
+/// So many merges are worth a second thread.
+pub(super) const MANY_MERGES: usize = 1 << 14;
+
+/// Merges that are looked at together.
+const ADDED_TOGETHER: usize = 64;
+
+/// Half of the slots and of the words of the filter: those for the hashes whose highest bit is `number`.
+struct Half<'a> {
+    number: u64,
+    slots: &'a mut [u64],
+    filter: &'a mut [u64],
+    /// Of a hash, for a place among the slots and the words of both halves.
+    shifts: (u32, u32),
+}
+
+impl Half<'_> {
+    /// Takes the merges that belong here, the first of all of which has this rank; gives the places of those among them that don't fit.
+    fn take(&mut self, merges: &[Merge], rank: usize) -> Vec<usize> {
+        let (mask, filter_mask) = (self.slots.len() - 1, self.filter.len() - 1);
+        let mut later = Vec::new();
+        for (merges, start) in merges.chunks(ADDED_TOGETHER).zip((0..).step_by(ADDED_TOGETHER)) {
+            let (mut ours, mut count) = ([(0, 0); ADDED_TOGETHER], 0);
+            for (&(left, right, _), at) in merges.iter().zip(start..) {
+                let hash = MergeTable::hash(left, right);
+                // No branch could foresee this.
+                ours[count] = (hash, at);
+                count += usize::from(hash >> 63 == self.number);
+            }
+            // In a large table, one slot after the other would wait for memory.
+            let slots = ours[..count].iter().map(|&(hash, _)| self.slots[(hash >> self.shifts.0) as usize & mask]);
+            std::hint::black_box(slots.fold(0, |all, slot| all | slot));
+            for &(hash, at) in &ours[..count] {
+                let (left, right, _) = merges[at - start];
+                let rank = (rank + at) as u32;
+                if (left | right) >= LIMIT || rank >= LARGE {
+                    later.push(at);
+                    continue;
+                }
+                self.filter[(hash >> self.shifts.1) as usize & filter_mask] |= MergeTable::bits(hash);
+                let pair = MergeTable::pair(left, right);
+                let slots = &mut self.slots[(hash >> self.shifts.0) as usize & mask..];
+                match slots.iter_mut().find(|slot| **slot == 0 || **slot >> BITS == pair) {
+                    Some(slot) => *slot = pair << BITS | u64::from(rank),
+                    None => later.push(at),
+                }
+            }
+        }
+        later
+    }
 }
 
 /// Slots that are looked at together.
@@ -64,7 +120,7 @@ impl MergeTableBuilder {
         let size = (merges + merges / 4 + 1).next_power_of_two().max(2);
         let words = (merges * FILTER_BITS / 64).next_power_of_two().clamp(2, MOST_FILTER_WORDS);
         MergeTableBuilder {
-            slots: vec![0; size],
+            slots: LargeTable::new(size),
             filter: vec![0; words],
             large: HashMap::new(),
             ids: Vec::with_capacity(merges),
@@ -72,13 +128,49 @@ impl MergeTableBuilder {
         }
     }
 
-    /// Adds the next merge of the list, for which the caller has made room. Where a pair is listed twice, the last place
-    /// counts, as the reference has it.
-    pub(super) fn push(&mut self, left: u32, right: u32, id: u32) {
+    /// Adds the next merges of the list, for which the caller has made room. The table is the same however many threads there are.
+    pub(super) fn extend(&mut self, merges: &[Merge]) {
+        if merges.len() < MANY_MERGES {
+            return merges.iter().for_each(|&merge| self.push(merge));
+        }
+        let rank = self.ids.len();
+        merges.iter().for_each(|&(.., id)| self.push_id(id));
+        let shifts = (shift(self.slots.len()), shift(self.filter.len()));
+        let middles = (self.slots.len() / 2, self.filter.len() / 2);
+        let (slots, filters) = (self.slots.split_at_mut(middles.0), self.filter.split_at_mut(middles.1));
+        let mut first = Half { number: 0, slots: slots.0, filter: filters.0, shifts };
+        let mut second = Half { number: 1, slots: slots.1, filter: filters.1, shifts };
+        let threads = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        let (mut later, others) = std::thread::scope(|scope| {
+            let take = || second.take(merges, rank);
+            let thread = (threads > 1).then(|| std::thread::Builder::new().spawn_scoped(scope, take).ok());
+            (first.take(merges, rank), thread.flatten().and_then(|thread| thread.join().ok()))
+        });
+        // Where the system gives no thread, this one does all.
+        later.extend(others.unwrap_or_else(|| second.take(merges, rank)));
+        later.sort_unstable();
+        for at in later {
+            let (left, right, _) = merges[at];
+            self.insert(left, right, (rank + at) as u32);
+        }
+    }
+
+    /// Adds the next merge of the list, for which the caller has made room.
+    pub(super) fn push(&mut self, (left, right, id): Merge) {
         // The caller counts.
+        let rank = self.ids.len() as u32;
+        self.push_id(id);
+        self.insert(left, right, rank);
+    }
+
+    fn push_id(&mut self, id: u32) {
         let rank = self.ids.len() as u32;
         self.ids.push(id);
         self.in_order &= self.ids[0].checked_add(rank) == Some(id);
+    }
+
+    /// Where a pair is listed twice, the last place counts, as the reference has it.
+    fn insert(&mut self, left: u32, right: u32, rank: u32) {
         let hash = MergeTable::hash(left, right);
         let word = (hash >> shift(self.filter.len())) as usize;
         self.filter[word] |= MergeTable::bits(hash);
@@ -222,9 +314,9 @@ mod tests {
 
     #[test]
     fn tables_of_any_size_have_a_free_place() {
-        for merges in 0..100 {
+        for merges in (0..100).chain([MANY_MERGES as u32 - 1, MANY_MERGES as u32, 100_000]) {
             let mut table = MergeTableBuilder::with_capacity(merges as usize);
-            (0..merges).for_each(|rank| table.push(rank, rank, rank));
+            table.extend(&(0..merges).map(|rank| (rank, rank, rank)).collect::<Vec<_>>());
             let table = table.build();
             assert!(table.slots.contains(&0), "{merges}");
             assert!((0..merges).all(|rank| table.rank(rank, rank) == rank), "{merges}");
@@ -240,10 +332,11 @@ mod tests {
             1 => (rank / 2, 5),
             _ => (u32::MAX - rank, rank),
         };
-        for rank in 0..MERGES {
+        let merge = |rank: u32| {
             let (left, right) = pair(rank % (LIMIT - 10));
-            table.push(left, right, rank ^ 1);
-        }
+            (left, right, rank ^ 1)
+        };
+        table.extend(&(0..MERGES).map(merge).collect::<Vec<_>>());
         let table = table.build();
         for rank in 0..MERGES {
             let (left, right) = pair(rank % (LIMIT - 10));

@@ -8,21 +8,21 @@ mod heap;
 mod merge_list;
 mod merge_table;
 mod merging;
+mod resolve;
 mod short_word;
 mod windows;
-
-use std::num::NonZeroUsize;
-use std::ops::Range;
 
 pub(crate) use byte_merges::ByteMerges;
 pub(crate) use merge_list::MergeList;
 use merge_table::{MergeTable, MergeTableBuilder};
 pub(crate) use merging::Scratch;
 use merging::Symbol;
+pub(crate) use resolve::ShortTokens;
+use resolve::resolve;
 use serde::{Deserialize, Serialize};
 
 use super::TokenSink;
-use super::vocabulary::{PrefixHash, TOGETHER, Vocabulary};
+use super::vocabulary::{PrefixHash, Vocabulary};
 use crate::TokenizerError;
 use crate::byte_alphabet::CHARS;
 use crate::compiled::{Reader, Writer};
@@ -31,6 +31,8 @@ use crate::compiled::{Reader, Writer};
 #[derive(Debug)]
 pub(crate) struct BpeParts {
     pub(crate) vocabulary: Vocabulary,
+    /// Of the vocabulary; they are made where they aren't given.
+    pub(crate) tokens: Option<ShortTokens>,
     pub(crate) merges: MergeList,
     pub(crate) unk_token: Option<String>,
     pub(crate) continuing_subword_prefix: String,
@@ -77,100 +79,6 @@ impl BpeFault {
     }
 }
 
-/// The ids of the tokens of a merge, and of what they become.
-type Ids = (u32, u32, u32);
-
-/// So many merges are worth a second thread.
-const MANY_MERGES: usize = 1 << 14;
-
-/// The ids of all merges, in their order.
-fn resolve(merges: &MergeList, vocabulary: &Vocabulary, prefix_len: usize) -> Result<Vec<Ids>, BpeFault> {
-    let count = merges.len();
-    if u32::try_from(count).is_err() {
-        return Err(BpeFault::TooMany);
-    }
-    let part = |places: Range<usize>| {
-        Resolver { vocabulary, prefix_len, expected: 0..0, whole: Vec::new() }.resolve_all(merges, places)
-    };
-    let threads = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
-    if threads == 1 || count < MANY_MERGES {
-        return part(0..count);
-    }
-    let (first, second) = std::thread::scope(|scope| {
-        let second = std::thread::Builder::new().spawn_scoped(scope, || part(count / 2..count));
-        (part(0..count / 2), second.ok().and_then(|second| second.join().ok()))
-    });
-    let mut ids = first?;
-    // Where the system gives no thread, this one does all.
-    ids.extend(second.unwrap_or_else(|| part(count / 2..count))?);
-    Ok(ids)
-}
-
-/// Finds the tokens of merges.
-struct Resolver<'a> {
-    vocabulary: &'a Vocabulary,
-    /// Bytes of the prefix of continuations.
-    prefix_len: usize,
-    /// Vocabularies list tokens in the order of their merges, so that what a merge makes is often the entry after that of the merge before,
-    /// or the same.
-    expected: Range<u32>,
-    whole: Vec<u8>,
-}
-
-impl Resolver<'_> {
-    fn resolve_all(&mut self, merges: &MergeList, places: Range<usize>) -> Result<Vec<Ids>, BpeFault> {
-        let mut ids = Vec::with_capacity(places.len());
-        for first in places.clone().step_by(TOGETHER / 2) {
-            let places = first..places.end.min(first + TOGETHER / 2);
-            let mut hashes = [PrefixHash::EMPTY; TOGETHER];
-            let tokens = merges.iter_from(first).zip(places.clone());
-            for (((left, right), _), hashes) in tokens.zip(hashes.as_chunks_mut().0) {
-                *hashes = [PrefixHash::of(left), PrefixHash::of(right)];
-            }
-            self.vocabulary.fetch(&hashes);
-            for ((merge, place), hashes) in merges.iter_from(first).zip(places).zip(hashes.as_chunks().0) {
-                ids.push(self.resolve(place, merge, *hashes)?);
-            }
-        }
-        Ok(ids)
-    }
-
-    /// The caller has the hashes of both tokens.
-    fn resolve(
-        &mut self,
-        place: usize,
-        (left, right): (&[u8], &[u8]),
-        hashes: [PrefixHash; 2],
-    ) -> Result<Ids, BpeFault> {
-        let vocabulary = self.vocabulary;
-        let text = |token: &[u8]| String::from_utf8_lossy(token).into_owned();
-        let entry = |hash: PrefixHash, token: &[u8]| {
-            vocabulary.find(hash, token).ok_or_else(|| BpeFault::Unknown { place, token: text(token) })
-        };
-        let pair = (entry(hashes[0], left)?, entry(hashes[1], right)?);
-        // The reference cuts as many bytes as the prefix has, whatever they are.
-        let begins_a_character = |added: &&[u8]| added.first().is_some_and(|&byte| byte & 0xC0 != 0x80);
-        let added = right.get(self.prefix_len..).filter(begins_a_character);
-        let added = added.ok_or_else(|| BpeFault::Empty { place, right: text(right) })?;
-        let is_whole = |&entry: &u32| {
-            vocabulary.bytes_of(entry).split_at_checked(left.len()).is_some_and(|parts| parts == (left, added))
-        };
-        let becomes = match self.expected.clone().find(is_whole) {
-            Some(entry) => entry,
-            None => {
-                self.whole.clear();
-                self.whole.extend_from_slice(left);
-                self.whole.extend_from_slice(added);
-                let hash = added.iter().fold(hashes[0], |hash, &byte| hash.with(byte));
-                entry(hash, &self.whole)?
-            }
-        };
-        self.expected = becomes..becomes.saturating_add(2).min(vocabulary.entries().end);
-        let id = |entry| vocabulary.id_of(entry);
-        Ok((id(pair.0), id(pair.1), id(becomes)))
-    }
-}
-
 /// `BPE` of `tokenizer.json`.
 #[derive(Debug)]
 pub(crate) struct Bpe {
@@ -201,10 +109,9 @@ impl Bpe {
     pub(crate) fn new(parts: BpeParts) -> Result<Self, BpeFault> {
         let vocabulary = parts.vocabulary;
         let prefix_len = parts.continuing_subword_prefix.len();
+        let tokens = parts.tokens.unwrap_or_else(|| ShortTokens::new(&vocabulary));
         let mut merges = MergeTableBuilder::with_capacity(parts.merges.len());
-        for (left, right, id) in resolve(&parts.merges, &vocabulary, prefix_len)? {
-            merges.push(left, right, id);
-        }
+        merges.extend(&resolve(&parts.merges, &vocabulary, &tokens, prefix_len)?);
         let settings = Settings {
             unk_token: parts.unk_token,
             continuing_subword_prefix: parts.continuing_subword_prefix,
@@ -406,6 +313,7 @@ mod tests {
         }
         BpeParts {
             vocabulary: builder.build().expect("tokens that differ"),
+            tokens: None,
             merges: list,
             unk_token: None,
             continuing_subword_prefix: String::new(),
@@ -425,8 +333,8 @@ mod tests {
 
     /// The definition: the listed pair of lowest rank, the leftmost of them, again and again.
     fn reference(merges: &MergeList, word: &str) -> Vec<String> {
-        let text = |token| std::str::from_utf8(token).expect("a token of letters");
-        let merges: Vec<(&str, &str)> = merges.iter_from(0).map(|(left, right)| (text(left), text(right))).collect();
+        let text = |token| std::str::from_utf8(&merges.text()[token]).expect("a token of letters");
+        let merges: Vec<(&str, &str)> = merges.ranges_from(0).map(|(left, right)| (text(left), text(right))).collect();
         let mut tokens: Vec<String> = word.chars().map(String::from).collect();
         loop {
             // A pair listed twice has its last place.

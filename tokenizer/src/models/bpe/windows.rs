@@ -117,7 +117,7 @@ mod tests {
 
     fn table(merges: &[(u32, u32, u32)]) -> MergeTable {
         let mut table = MergeTableBuilder::with_capacity(merges.len());
-        merges.iter().for_each(|&(left, right, id)| table.push(left, right, id));
+        table.extend(merges);
         table.build()
     }
 
