@@ -85,6 +85,8 @@ pub(crate) enum ListedIds {
 pub(crate) enum AddedFault {
     /// The id is not the one that the token has or would get.
     Id { content: String, found: u32, expected: u32 },
+    /// More tokens than chance makes have the place of this one in a hash table.
+    Collides(String),
     /// The automaton can't be built; the message says why.
     Automaton(String),
     /// A token can't be normalized; the message says why.
@@ -102,6 +104,7 @@ impl AddedFault {
                 AddedFault::Id { content, found, expected } => {
                     format!("id {found} for {content:?}, which has or would get {expected}")
                 }
+                AddedFault::Collides(content) => format!("many tokens with the hash of {content:?}"),
                 AddedFault::Automaton(message) | AddedFault::Normalizer(message) => message,
             },
         }
@@ -143,7 +146,7 @@ impl AddedVocabulary {
                     added.normalized_content.insert(token.id, text);
                 }
             }
-            added.insert(token);
+            added.insert(token)?;
         }
         added.finish([None, None])
     }
@@ -158,16 +161,19 @@ impl AddedVocabulary {
     }
 
     /// A token listed twice keeps its first place and takes its last properties.
-    fn insert(&mut self, token: AddedToken) {
+    fn insert(&mut self, token: AddedToken) -> Result<(), AddedFault> {
         if let Some(at) = self.place(&token.content) {
             self.tokens[at] = token;
-            return;
+            return Ok(());
         }
         // The ids of tokens, which differ, have 32 bits.
         let at = self.tokens.len() as u32;
-        self.by_content.insert(PrefixHash::of(token.content.as_bytes()), at);
+        if !self.by_content.insert(PrefixHash::of(token.content.as_bytes()), at) {
+            return Err(AddedFault::Collides(token.content));
+        }
         self.by_id.push((token.id, at));
         self.tokens.push(token);
+        Ok(())
     }
 
     /// Makes what depends on all tokens, but for the tries of a compiled file: for what is looked for in the text, and in the normalized.
@@ -213,6 +219,7 @@ impl AddedVocabulary {
     pub(crate) fn read(reader: &Reader) -> Result<Self, TokenizerError> {
         let (text, tokens) = (reader.text("text")?, reader.numbers::<[u32; 3]>("tokens")?);
         let normalized: Vec<(u32, String)> = reader.json("normalized")?;
+        let invalid = |fault: AddedFault| reader.invalid("tokens", "tokens that can be found", format!("{fault:?}"));
         let mut added = Self::with_room(tokens.len());
         added.normalized_content = normalized.into_iter().collect();
         let mut start = 0;
@@ -223,7 +230,7 @@ impl AddedVocabulary {
             })?;
             start = end as usize;
             let flag = |bit: u32| flags >> bit & 1 == 1;
-            added.insert(AddedToken {
+            let token = AddedToken {
                 content: content.to_owned(),
                 id,
                 special: flag(0),
@@ -231,11 +238,12 @@ impl AddedVocabulary {
                 lstrip: flag(2),
                 rstrip: flag(3),
                 normalized: flag(4),
-            });
+            };
+            added.insert(token).map_err(invalid)?;
         }
         let trie = |name| reader.has(name).then(|| DoubleArray::read(name, reader)).transpose();
         let tries = [trie(TRIES[0])?, trie(TRIES[1])?];
-        added.finish(tries).map_err(|fault| reader.invalid("tokens", "tokens that can be found", format!("{fault:?}")))
+        added.finish(tries).map_err(invalid)
     }
 
     /// `trie` is made where it isn't given.

@@ -46,7 +46,7 @@ fn sort(keys: &mut [SortedKey]) {
     .then(|| by_first(after));
 }
 
-/// Keys in ascending order of their bytes.
+/// Keys in ascending order of their bytes, equal ones in that of their places.
 pub(super) struct SortedKeys<'a, K> {
     keys: &'a [(K, u32)],
     pub(super) order: Vec<SortedKey>,
@@ -74,7 +74,7 @@ impl<'a, K: AsRef<[u8]>> SortedKeys<'a, K> {
         let sorted = SortedKeys { keys, order: Vec::new() };
         // The few that begin alike.
         for alike in order.chunk_by_mut(|before, key| before.first == key.first).filter(|alike| alike.len() > 1) {
-            alike.sort_unstable_by(|a, b| sorted.bytes(a).cmp(sorted.bytes(b)));
+            alike.sort_unstable_by(|a, b| sorted.bytes(a).cmp(sorted.bytes(b)).then(a.place.cmp(&b.place)));
         }
         Ok(SortedKeys { order, ..sorted })
     }

@@ -83,9 +83,9 @@ pub(crate) fn parse(name: &str, bytes: &[u8], side_files: &SideFiles) -> Result<
         continuing_subword_prefix: PREFIX.to_owned(),
         max_input_chars_per_word: MAX_INPUT_CHARS_PER_WORD,
     };
-    let model = WordPiece::new(parts).ok_or_else(|| {
-        let expected = "a line with the token for unknown words".to_owned();
-        invalid("all lines", expected, "none".to_owned())
+    let model = WordPiece::new(parts).map_err(|fault| {
+        let expected = "every token once, and one for unknown words".to_owned();
+        invalid("all lines", expected, format!("{fault:?}"))
     })?;
     let pipeline = Pipeline::new(added, Some(normalizer), Some(PreTokenizer::Bert), Model::WordPiece(model));
     let decoder = Decoder::WordPiece(WordPieceDecoder { prefix: PREFIX.to_owned(), cleanup: true });

@@ -12,7 +12,7 @@ pub(crate) use mapped::{Mapped, Pieces};
 pub(crate) use unigram::{Scratch as UnigramScratch, Unigram, UnigramFault, UnigramParts};
 pub(crate) use vocabulary::Vocabulary;
 pub(crate) use wordlevel::WordLevel;
-pub(crate) use wordpiece::{WordPiece, WordPieceParts};
+pub(crate) use wordpiece::{WordPiece, WordPieceFault, WordPieceParts};
 
 use crate::TokenizerError;
 use crate::compiled::{Reader, Writer};

@@ -6,7 +6,7 @@ use std::ops::{Deref, DerefMut, Range};
 use crate::TokenizerError;
 use crate::compiled::{Reader, Writer};
 use crate::double_array::DoubleArray;
-use crate::large_table::LargeTable;
+use crate::large_table::{LargeTable, MOST_PROBES};
 use crate::numbers::{Numbers, Text};
 
 /// FNV-1a, byte by byte, so that the hashes of all prefixes of a text come in one pass over it.
@@ -47,6 +47,15 @@ fn slots(entries: usize) -> usize {
     entries.saturating_mul(2).next_power_of_two().max(2)
 }
 
+/// Why a table doesn't take an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Refused {
+    /// It is in already.
+    Known,
+    /// Too many others have its place.
+    Collides,
+}
+
 /// A hash table from byte strings, which its owner keeps, to entry numbers.
 #[derive(Debug, Default)]
 pub(crate) struct PieceTable<S = Numbers<Slot>> {
@@ -62,8 +71,7 @@ impl<S: Deref<Target = [Slot]>> PieceTable<S> {
         let mask = slots.len().wrapping_sub(1);
         let tag = (hash.0 >> 32) as u32;
         let mut at = hash.mixed() as usize & mask;
-        // A damaged table may have no free slot.
-        for _ in 0..slots.len() {
+        for _ in 0..MOST_PROBES {
             let [slot_tag, entry] = *slots.get(at)?;
             if entry == EMPTY_SLOT {
                 return None;
@@ -97,26 +105,31 @@ impl PieceTable<LargeTable<Slot>> {
 }
 
 impl<S: DerefMut<Target = [Slot]>> PieceTable<S> {
-    /// The caller has made sure that no equal entry is in, and made room for this one.
-    pub(crate) fn insert(&mut self, hash: PrefixHash, entry: u32) {
-        self.insert_unless(hash, entry, |_| false);
+    /// The caller has made sure that no equal entry is in, and made room for this one. False where too many others have its place.
+    #[must_use]
+    pub(crate) fn insert(&mut self, hash: PrefixHash, entry: u32) -> bool {
+        self.insert_unless(hash, entry, |_| false).is_ok()
     }
 
-    /// Inserts an entry, for which the caller has made room; false where `is_it` accepts one that is in.
+    /// Inserts an entry, for which the caller has made room, unless `is_it` accepts one that is in.
     #[inline]
-    fn insert_unless(&mut self, hash: PrefixHash, entry: u32, is_it: impl Fn(u32) -> bool) -> bool {
+    fn insert_unless(&mut self, hash: PrefixHash, entry: u32, is_it: impl Fn(u32) -> bool) -> Result<(), Refused> {
         let slots = &mut *self.slots;
         let mask = slots.len() - 1;
         let tag = (hash.0 >> 32) as u32;
         let mut at = hash.mixed() as usize & mask;
-        while slots[at][1] != EMPTY_SLOT {
-            if slots[at][0] == tag && is_it(slots[at][1]) {
-                return false;
+        for _ in 0..MOST_PROBES {
+            let slot = &mut slots[at];
+            if slot[1] == EMPTY_SLOT {
+                *slot = [tag, entry];
+                return Ok(());
+            }
+            if slot[0] == tag && is_it(slot[1]) {
+                return Err(Refused::Known);
             }
             at = (at + 1) & mask;
         }
-        slots[at] = [tag, entry];
-        true
+        Err(Refused::Collides)
     }
 
     /// Has the processor fetch the slots of all these hashes together: in a large table, one after the other would wait for memory.
@@ -177,6 +190,8 @@ pub(crate) enum VocabularyFault {
     /// A token isn't UTF-8.
     NotUtf8,
     DuplicateToken(String),
+    /// More tokens than chance makes have the place of this one in a hash table.
+    Collides(String),
     DuplicateId {
         id: u32,
         tokens: (String, String),
@@ -208,9 +223,12 @@ impl VocabularyBuilder {
     pub(crate) fn build(self) -> Result<Vocabulary, VocabularyFault> {
         match self.table() {
             Ok(table) => self.with_table(table),
-            Err(entry) => {
-                let token = self.texts().of(entry);
-                Err(VocabularyFault::DuplicateToken(String::from_utf8_lossy(token).into_owned()))
+            Err((refused, entry)) => {
+                let token = String::from_utf8_lossy(self.texts().of(entry)).into_owned();
+                Err(match refused {
+                    Refused::Known => VocabularyFault::DuplicateToken(token),
+                    Refused::Collides => VocabularyFault::Collides(token),
+                })
             }
         }
     }
@@ -219,8 +237,8 @@ impl VocabularyBuilder {
         Texts { bytes: &self.text, entries: &self.entries }
     }
 
-    /// The table of all tokens; or the first that came before.
-    fn table(&self) -> Result<PieceTable, u32> {
+    /// The table of all tokens; or the first that it doesn't take.
+    fn table(&self) -> Result<PieceTable, (Refused, u32)> {
         let texts = self.texts();
         let all = 0..self.entries.len() as u32;
         let mut table = PieceTable::large(self.entries.len());
@@ -233,9 +251,8 @@ impl VocabularyBuilder {
             table.fetch(&hashes);
             for (hash, entry) in hashes.into_iter().zip(entries) {
                 let token = texts.of(entry);
-                if !table.insert_unless(hash, entry, |other| texts.of(other) == token) {
-                    return Err(entry);
-                }
+                let inserted = table.insert_unless(hash, entry, |other| texts.of(other) == token);
+                inserted.map_err(|refused| (refused, entry))?;
             }
         }
         Ok(table.build())
@@ -422,5 +439,53 @@ impl VocabularyBuilder {
         repeats.sort_unstable();
         vocabulary.repeats = repeats.into();
         Ok(vocabulary)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    #[test]
+    fn tokens_that_collide_are_refused_after_so_many_probes() {
+        let hash = PrefixHash::of(b"any");
+        let mut table = PieceTable::large(4 * MOST_PROBES);
+        let probes = Cell::new(0);
+        let is_it = |_| {
+            probes.set(probes.get() + 1);
+            false
+        };
+        for entry in 0..MOST_PROBES as u32 {
+            assert_eq!(table.insert_unless(hash, entry, is_it), Ok(()));
+        }
+        assert_eq!(probes.replace(0), MOST_PROBES * (MOST_PROBES - 1) / 2);
+        assert_eq!(table.insert_unless(hash, 7, is_it), Err(Refused::Collides));
+        assert_eq!(table.find(hash, is_it), None);
+        assert_eq!(probes.get(), 2 * MOST_PROBES);
+        let last = MOST_PROBES as u32 - 1;
+        assert_eq!(table.find(hash, |entry| entry == last), Some(last));
+        assert_eq!(table.insert_unless(hash, 7, |entry| entry == last), Err(Refused::Known));
+    }
+
+    #[test]
+    fn a_vocabulary_of_tokens_that_collide_is_refused() {
+        const TOKENS: usize = MOST_PROBES + 50;
+        let mask = slots(TOKENS) as u64 - 1;
+        let with_place = |is_place: fn(u64) -> bool| {
+            let tokens = (0u32..).map(|number| format!("{number:x}"));
+            let mut builder = VocabularyBuilder::default();
+            for token in tokens.filter(|token| is_place(PrefixHash::of(token.as_bytes()).mixed())).take(TOKENS) {
+                builder.push(&token, builder.len() as u32).expect("a short token");
+            }
+            builder
+        };
+        assert_eq!(mask, 4095);
+        let vocabulary = with_place(|_| true).build().expect("hashes that differ");
+        assert!(vocabulary.entries().all(|entry| vocabulary.token_to_id(vocabulary.text_of(entry)) == Some(entry)));
+        let collide = || with_place(|place| place & 4095 == 17);
+        assert!(matches!(collide().build(), Err(VocabularyFault::Collides(_))));
+        assert!(matches!(collide().build_with_repeats(), Err(VocabularyFault::Collides(_))));
     }
 }

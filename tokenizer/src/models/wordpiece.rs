@@ -1,7 +1,7 @@
 //! WordPiece: the longest known piece first, then the longest known continuation, and so on.
 
 use super::TokenSink;
-use super::vocabulary::{PieceTable, PrefixHash, Vocabulary};
+use super::vocabulary::{PieceTable, PrefixHash, Vocabulary, VocabularyFault};
 use crate::TokenizerError;
 use crate::compiled::{Reader, Writer};
 
@@ -11,6 +11,14 @@ pub(crate) struct WordPieceParts {
     pub(crate) unk_token: String,
     pub(crate) continuing_subword_prefix: String,
     pub(crate) max_input_chars_per_word: usize,
+}
+
+/// Why a [`WordPiece`] can't be.
+#[derive(Debug)]
+pub(crate) enum WordPieceFault {
+    /// The unknown token is not in the vocabulary.
+    UnkToken,
+    Vocabulary(VocabularyFault),
 }
 
 /// `WordPiece` of `tokenizer.json`.
@@ -35,11 +43,10 @@ const HASHED_ENDS: usize = 32;
 type Ends = [(PrefixHash, usize); HASHED_ENDS];
 
 impl WordPiece {
-    /// `None` where the unknown token is not in the vocabulary.
-    pub(crate) fn new(parts: WordPieceParts) -> Option<Self> {
+    pub(crate) fn new(parts: WordPieceParts) -> Result<Self, WordPieceFault> {
         let WordPieceParts { vocabulary, unk_token, continuing_subword_prefix: prefix, max_input_chars_per_word } =
             parts;
-        let unk_id = vocabulary.token_to_id(&unk_token)?;
+        let unk_id = vocabulary.token_to_id(&unk_token).ok_or(WordPieceFault::UnkToken)?;
         let mut hashes = Vec::new();
         let mut longest = 0;
         for entry in vocabulary.entries() {
@@ -52,9 +59,12 @@ impl WordPiece {
         let mut continuations = PieceTable::large(hashes.len());
         for (hash, entry) in hashes {
             // Entries differ, so what follows the prefix differs too.
-            continuations.insert(hash, entry);
+            if !continuations.insert(hash, entry) {
+                let token = vocabulary.text_of(entry).to_owned();
+                return Err(WordPieceFault::Vocabulary(VocabularyFault::Collides(token)));
+            }
         }
-        Some(WordPiece {
+        Ok(WordPiece {
             unk_id,
             continuing_subword_prefix: prefix,
             max_input_chars_per_word,

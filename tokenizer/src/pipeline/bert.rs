@@ -102,7 +102,7 @@ impl std::fmt::Debug for Scratch {
     }
 }
 
-/// `None` where the vocabulary is too large.
+/// `None` where the vocabulary is too large, or too many of its tokens collide.
 fn word_table(vocabulary: &Vocabulary, prefix: &str) -> Option<WordTable> {
     let (mut first, mut further) = (PieceKeys::default(), PieceKeys::default());
     for entry in vocabulary.entries() {

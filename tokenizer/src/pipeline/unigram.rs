@@ -1,7 +1,7 @@
 //! Ids of Unigram models without detours: the text is cut at its spaces as it is, and each stretch between them, a chunk, is
 //! normalized and tokenized once; a chunk that was met before is looked up by its bytes.
 //!
-//! That the ids are the same rests on three facts, which [`UnigramPath::new`] and [`UnigramPath::normalize`] make sure of:
+//! That the ids are the same rests on three facts, which [`UnigramPath::new`] and [`Stretch::normalize`] make sure of:
 //! the normalizer does the same to a chunk alone as within the text, a space stays a space, and words begin at spaces only.
 
 use unicode_segmentation::UnicodeSegmentation;

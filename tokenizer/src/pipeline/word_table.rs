@@ -7,6 +7,7 @@ use std::collections::HashMap;
 
 use crate::TokenizerError;
 use crate::compiled::{Reader, Writer};
+use crate::large_table::MOST_PROBES;
 use crate::numbers::{Element, Numbers};
 
 /// An odd number whose products spread over the upper bits: 2^64 divided by the golden ratio.
@@ -93,7 +94,7 @@ fn place(hash: u64, shift: u32) -> (usize, u32) {
 }
 
 impl<K: Key> Table<K> {
-    /// Takes distinct keys; `None` where they are too many.
+    /// Takes distinct keys; `None` where they are too many, or too many collide.
     fn new(entries: Vec<(K, u32)>) -> Option<Self> {
         if entries.len() + 1 >= 1 << INDEX_BITS {
             return None;
@@ -102,11 +103,10 @@ impl<K: Key> Table<K> {
         let shift = shift(slots.len());
         let (keys, ids): (Vec<K>, Vec<u32>) = entries.into_iter().unzip();
         for (key, index) in keys.iter().zip(1u32..) {
-            let (mut at, tag) = place(key.hash(), shift);
-            while slots[at] != 0 {
-                at = (at + 1) & (slots.len() - 1);
-            }
-            slots[at] = tag << INDEX_BITS | index;
+            let (first, tag) = place(key.hash(), shift);
+            let mut places = (first..first + MOST_PROBES).map(|at| at & (slots.len() - 1));
+            let free = places.find(|&at| slots[at] == 0)?;
+            slots[free] = tag << INDEX_BITS | index;
         }
         Some(Table { slots: slots.into(), shift, keys: keys.into(), ids: ids.into() })
     }
@@ -126,8 +126,7 @@ impl<K: Key> Table<K> {
     fn find(&self, key: K) -> Option<u32> {
         let slots = &*self.slots;
         let (mut at, tag) = place(key.hash(), self.shift);
-        // A damaged table may have no free slot.
-        for _ in 0..slots.len() {
+        for _ in 0..MOST_PROBES {
             let slot = *slots.get(at)?;
             if slot == 0 {
                 return None;
@@ -291,7 +290,7 @@ impl Pieces {
             beginnings_shift: 0,
             letters: Letters(Numbers::default()),
         };
-        pieces.find_beginnings();
+        pieces.find_beginnings()?;
         pieces.letters = Letters::new(&pieces);
         Some(pieces)
     }
@@ -329,7 +328,8 @@ impl Pieces {
         })
     }
 
-    fn find_beginnings(&mut self) {
+    /// `None` where too many collide.
+    fn find_beginnings(&mut self) -> Option<()> {
         let too_long: Vec<u64> = self.too_long.ids.keys().map(|piece| first_bytes(piece)).collect();
         let long = self.long.keys.iter().map(|&key| key as u64).chain(too_long.iter().copied());
         let keys = self.short.keys.iter().copied().chain(long);
@@ -344,6 +344,9 @@ impl Pieces {
             let piece = shorter.map(|len| (self.short.find(head(key.into(), len)), len)).find(|(id, _)| id.is_some());
             let (id, len) = piece.map_or((0, 0), |(id, len)| (id.unwrap_or(0), len as u16));
             let at = slot(&beginnings, self.beginnings_shift, key);
+            if beginnings[at][0] != 0 {
+                return None;
+            }
             beginnings[at] = Beginning { key, id, len, longer: 0 }.packed();
         }
         let mut add = |key: u64, longer: u16| {
@@ -359,6 +362,7 @@ impl Pieces {
             add(key, TOO_LONG);
         }
         self.beginnings = beginnings.into();
+        Some(())
     }
 
     /// What is known of the pieces that the first bytes of `key` begin with.
@@ -422,12 +426,11 @@ impl Pieces {
     }
 }
 
-/// Where this beginning is, or would be.
+/// Where this beginning is, or would be; where another is, if too many collide.
 #[inline]
 fn slot(beginnings: &[[u32; 3]], shift: u32, key: u32) -> usize {
     let mut at = (u64::from(key).hash() >> shift) as usize;
-    // A damaged table may have no free slot.
-    for _ in 0..beginnings.len() {
+    for _ in 0..MOST_PROBES {
         if beginnings.get(at).is_none_or(|&[found, ..]| found == key || found == 0) {
             break;
         }
@@ -461,7 +464,8 @@ pub(super) struct WordTable {
 }
 
 impl WordTable {
-    /// Takes the pieces that words begin with and those that they go on with. `None` where they are too many.
+    /// Takes the pieces that words begin with and those that they go on with. `None` where they are too many, or too
+    /// many collide.
     pub(super) fn new(first: PieceKeys, further: PieceKeys) -> Option<Self> {
         if further.whole.len() < MANY {
             return Some(WordTable { first: Pieces::new(&first)?, further: Pieces::new(&further)? });
@@ -584,5 +588,46 @@ impl WordTable {
             len -= taken;
         }
         self.go_on(key as u64, len, before, ids)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Keys of so many words that have the same place in the table of so many.
+    fn collide(words: usize, shift: u32) -> Vec<(u64, u32)> {
+        let texts = (0u32..).map(|number| format!("{number:x}"));
+        let keys = texts.filter_map(|text| word_key(text.as_bytes())).map(|key| key as u64);
+        keys.filter(|key| key.hash() >> shift == 5).take(words).zip(0..).collect()
+    }
+
+    #[test]
+    fn a_table_takes_no_more_words_that_collide_than_it_looks_at() {
+        let size = (MOST_PROBES * 3 / 2).next_power_of_two();
+        let mut words = collide(MOST_PROBES + 1, shift(size));
+        assert!(Table::new(words.clone()).is_none());
+        words.pop();
+        let table = Table::new(words.clone()).expect("as many as are looked at");
+        assert_eq!(table.slots.len(), size);
+        assert!(words.iter().all(|&(key, id)| table.find(key) == Some(id)));
+    }
+
+    #[test]
+    fn pieces_whose_beginnings_collide_are_refused() {
+        // Beside those of three bytes, there may be as many of two.
+        let shift = shift((8 * MOST_PROBES).next_power_of_two());
+        let ascii =
+            |places: [u32; 3]| places.map(|place| char::from(1 + (place % 127) as u8)).into_iter().collect::<String>();
+        let texts = || (0..127 * 127 * 127).map(|number: u32| ascii([number, number / 127, number / 127 / 127]));
+        let pieces = |texts: &mut dyn Iterator<Item = String>| {
+            let mut keys = PieceKeys::default();
+            texts.take(2 * MOST_PROBES).zip(0..).for_each(|(text, id)| keys.push(&text, id));
+            assert_eq!(keys.whole.len(), 2 * MOST_PROBES);
+            Pieces::new(&keys)
+        };
+        let collides = |text: &String| (word_key(text.as_bytes()).unwrap_or_default() as u64).hash() >> shift < 32;
+        assert!(pieces(&mut texts()).is_some());
+        assert!(pieces(&mut texts().filter(collides)).is_none());
     }
 }

@@ -45,6 +45,9 @@ pub(super) fn parse<'a>(
         AddedFault::Id { content, found, expected } => {
             file.invalid(path, format!("the id {expected} of {content:?}"), found.to_string())
         }
+        AddedFault::Collides(content) => {
+            file.invalid(path, "tokens that a hash table can find", format!("many with the hash of {content:?}"))
+        }
         AddedFault::Automaton(message) => file.invalid(path, "tokens that an automaton can find", message),
         AddedFault::Normalizer(message) => file.invalid(path, "tokens that can be normalized", message),
     })

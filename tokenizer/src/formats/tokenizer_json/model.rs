@@ -10,7 +10,8 @@ use crate::formats::outline::{Large, LargeVocabulary};
 use crate::formats::vocabulary_map::{ScoredPieces, VocabularyMap};
 use crate::models::vocabulary::VocabularyFault;
 use crate::models::{
-    Bpe, BpeParts, Model, Unigram, UnigramFault, UnigramParts, Vocabulary, WordLevel, WordPiece, WordPieceParts,
+    Bpe, BpeParts, Model, Unigram, UnigramFault, UnigramParts, Vocabulary, WordLevel, WordPiece, WordPieceFault,
+    WordPieceParts,
 };
 
 const SUPPORTED: &str = "BPE, Unigram, WordLevel, WordPiece";
@@ -159,9 +160,14 @@ fn wordpiece<'a>(file: &JsonFile<'a>, raw: &'a RawValue, large: Large) -> Result
         continuing_subword_prefix: fields.continuing_subword_prefix,
         max_input_chars_per_word: fields.max_input_chars_per_word,
     };
-    WordPiece::new(parts).map(Model::WordPiece).ok_or_else(|| {
-        let found = format!("{:?}, which is not in it", fields.unk_token);
-        file.invalid("$.model.unk_token", "a token of the vocabulary", found)
+    WordPiece::new(parts).map(Model::WordPiece).map_err(|fault| match fault {
+        WordPieceFault::UnkToken => {
+            let found = format!("{:?}, which is not in it", fields.unk_token);
+            file.invalid("$.model.unk_token", "a token of the vocabulary", found)
+        }
+        WordPieceFault::Vocabulary(fault) => {
+            file.invalid("$.model.vocab", "every token and every id once", found(&fault))
+        }
     })
 }
 
@@ -170,6 +176,7 @@ fn found(fault: &VocabularyFault) -> String {
         VocabularyFault::TooLarge => "4 GiB of tokens or more".to_owned(),
         VocabularyFault::NotUtf8 => "a token that is not UTF-8".to_owned(),
         VocabularyFault::DuplicateToken(token) => format!("{token:?} twice"),
+        VocabularyFault::Collides(token) => format!("many tokens with the hash of {token:?}"),
         VocabularyFault::DuplicateId { id, tokens } => {
             format!("id {id} for both {:?} and {:?}", tokens.0, tokens.1)
         }

@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 
 use crate::TokenizerError;
 use crate::compiled::{Reader, Writer};
-use crate::large_table::LargeTable;
+use crate::large_table::{LargeTable, MOST_PROBES};
 use crate::numbers::Numbers;
 
 /// The rank of a pair that doesn't merge. Later than any merge.
@@ -35,7 +35,7 @@ pub(crate) struct MergeTable {
     /// Two bits in one word for each pair that merges.
     filter: Numbers<u64>,
     filter_shift: u32,
-    /// The ranks of merges of ids, or with ranks, that a slot has no bits for.
+    /// The ranks of merges of ids, or with ranks, that a slot has no bits for, and of those that collide with too many others.
     large: HashMap<(u32, u32), u32>,
     /// What merges become, by rank.
     ids: Numbers<u32>,
@@ -97,7 +97,7 @@ impl Half<'_> {
                 self.filter[(hash >> self.shifts.1) as usize & filter_mask] |= MergeTable::bits(hash);
                 let pair = MergeTable::pair(left, right);
                 let slots = &mut self.slots[(hash >> self.shifts.0) as usize & mask..];
-                match slots.iter_mut().find(|slot| **slot == 0 || **slot >> BITS == pair) {
+                match slots.iter_mut().take(MOST_PROBES).find(|slot| **slot == 0 || **slot >> BITS == pair) {
                     Some(slot) => *slot = pair << BITS | u64::from(rank),
                     None => later.push(at),
                 }
@@ -156,7 +156,7 @@ impl MergeTableBuilder {
     }
 
     /// Adds the next merge of the list, for which the caller has made room.
-    pub(super) fn push(&mut self, (left, right, id): Merge) {
+    fn push(&mut self, (left, right, id): Merge) {
         // The caller counts.
         let rank = self.ids.len() as u32;
         self.push_id(id);
@@ -180,11 +180,12 @@ impl MergeTableBuilder {
         if (left | right) < LIMIT {
             let pair = MergeTable::pair(left, right);
             let mask = self.slots.len() - 1;
-            let mut at = (hash >> shift(self.slots.len())) as usize;
-            while self.slots[at] != 0 && self.slots[at] >> BITS != pair {
-                at = (at + 1) & mask;
+            let first = (hash >> shift(self.slots.len())) as usize;
+            let mut places = (first..first + MOST_PROBES).map(|at| at & mask);
+            match places.find(|&at| self.slots[at] == 0 || self.slots[at] >> BITS == pair) {
+                Some(at) => self.slots[at] = pair << BITS | u64::from(rank.min(LARGE)),
+                None => _ = self.large.insert((left, right), rank),
             }
-            self.slots[at] = pair << BITS | u64::from(rank.min(LARGE));
         }
     }
 
@@ -279,8 +280,7 @@ impl MergeTable {
         let slots = &*self.slots;
         let mask = slots.len() - 1;
         let pair = Self::pair(left, right);
-        // A damaged table may have no free slot.
-        for at in first..first + slots.len() {
+        for at in first..first + MOST_PROBES {
             match slots[at & mask] {
                 0 => return NEVER,
                 slot if slot >> BITS == pair => match slot as u32 % LIMIT {
@@ -290,7 +290,7 @@ impl MergeTable {
                 _ => {}
             }
         }
-        NEVER
+        self.large_rank(left, right)
     }
 
     #[cold]
@@ -320,6 +320,34 @@ mod tests {
             let table = table.build();
             assert!(table.slots.contains(&0), "{merges}");
             assert!((0..merges).all(|rank| table.rank(rank, rank) == rank), "{merges}");
+        }
+    }
+
+    #[test]
+    fn merges_that_collide_are_found_like_others() {
+        for (merges, homes) in [(2 * MOST_PROBES, 1), (MANY_MERGES, 8)] {
+            let mut table = MergeTableBuilder::with_capacity(merges);
+            let shift = shift(table.slots.len());
+            // Near the middle, where the halves that two threads fill meet.
+            let middle = table.slots.len() as u64 / 2;
+            let is_home = |hash: u64| (middle - homes..middle).contains(&(hash >> shift));
+            let pairs = (0..LIMIT - 1).flat_map(|left| (0..1 << 12).map(move |right| (left, right)));
+            let collide = pairs.filter(|&(left, right)| is_home(MergeTable::hash(left, right)));
+            let mut collide: Vec<Merge> =
+                collide.zip(0..).map(|((left, right), id)| (left, right, 2 * id)).take(merges - 1).collect();
+            let absent = collide.pop().expect("a merge");
+            // The first and the last come again.
+            collide.extend([collide[0], collide[merges - 3]]);
+            table.extend(&collide);
+            let table = table.build();
+            assert_eq!(table.slots.iter().filter(|&&slot| slot != 0).count(), MOST_PROBES + homes as usize - 1);
+            for (&(left, right, id), rank) in
+                collide.iter().zip(0..).skip(1).filter(|&(_, rank)| rank != merges as u32 - 3)
+            {
+                assert_eq!(table.rank(left, right), rank);
+                assert_eq!(table.id(rank), id);
+            }
+            assert_eq!(table.rank(absent.0, absent.1), NEVER);
         }
     }
 

@@ -8,7 +8,7 @@ use std::ops::Range;
 
 use super::merge_table::{MANY_MERGES, Merge};
 use super::{BpeFault, MergeList};
-use crate::large_table::LargeTable;
+use crate::large_table::{LargeTable, MOST_PROBES};
 use crate::models::Vocabulary;
 use crate::models::vocabulary::PrefixHash;
 
@@ -59,7 +59,7 @@ fn key(text: &[u8], token: &Range<usize>) -> u128 {
     }
 }
 
-/// A hash table from the tokens of few bytes to their ids.
+/// A hash table from the tokens of few bytes to their ids; but for those that collide with too many others.
 #[derive(Debug)]
 pub(crate) struct ShortTokens {
     /// Id and [`key`], from the upper bits down; 0 where free.
@@ -83,27 +83,27 @@ impl ShortTokens {
             }
             fetch(&slots, keys.iter().map(|&key| place(key, shift)));
             for (entry, key) in entries.zip(keys).filter(|&(_, key)| key != 0) {
-                let mut at = place(key, shift);
-                while slots[at] != 0 {
-                    at = (at + 1) & (size - 1);
+                let first = place(key, shift);
+                let free = (first..first + MOST_PROBES).map(|at| at & (size - 1)).find(|&at| slots[at] == 0);
+                if let Some(at) = free {
+                    slots[at] = u128::from(vocabulary.id_of(entry)) << KEY_BITS | key;
                 }
-                slots[at] = u128::from(vocabulary.id_of(entry)) << KEY_BITS | key;
             }
         }
         ShortTokens { slots, shift }
     }
 
-    /// The id of the token with this key.
+    /// The id of the token with this key, if it is here.
     #[inline]
     fn find(&self, key: u128) -> Option<u32> {
         let slots = &*self.slots;
         let mut at = place(key, self.shift);
-        // A third of the slots are free at least.
-        while slots[at] != 0 {
-            if slots[at] & KEY == key {
-                return Some((slots[at] >> KEY_BITS) as u32);
+        for _ in 0..MOST_PROBES {
+            match slots[at] {
+                0 => return None,
+                slot if slot & KEY == key => return Some((slot >> KEY_BITS) as u32),
+                _ => at = (at + 1) & (slots.len() - 1),
             }
-            at = (at + 1) & (slots.len() - 1);
         }
         None
     }
@@ -259,6 +259,32 @@ mod tests {
 
     use super::*;
     use crate::models::vocabulary::VocabularyBuilder;
+
+    #[test]
+    fn short_tokens_that_collide_are_found_like_others() {
+        let tokens = 2 * MOST_PROBES;
+        let shift = u64::BITS - (3 * MOST_PROBES).next_power_of_two().trailing_zeros();
+        let key_of = |token: &str| key(token.as_bytes(), &(0..token.len()));
+        let collide = (0u32..).map(|number| format!("{number:x}")).filter(|token| place(key_of(token), shift) == 9);
+        let mut builder = VocabularyBuilder::default();
+        for (token, id) in collide.take(tokens).zip((0..).step_by(3)) {
+            builder.push(&token, id).expect("a short token");
+        }
+        let vocabulary = builder.build().expect("tokens whose other hashes differ");
+        let tokens = ShortTokens::new(&vocabulary);
+        assert_eq!(tokens.shift, shift);
+        let in_table = |entry: &u32| tokens.find(key_of(vocabulary.text_of(*entry))).is_some();
+        assert_eq!(vocabulary.entries().filter(in_table).count(), MOST_PROBES);
+        for entry in vocabulary.entries() {
+            let token = vocabulary.text_of(entry);
+            let mut merges = MergeList::default();
+            merges.push(token, token);
+            let (vocabulary, tokens) = (&vocabulary, &tokens);
+            let resolver =
+                Resolver { merges: &merges, vocabulary, tokens, prefix_len: 0, expected: 0..0, whole: Vec::new() };
+            assert_eq!(resolver.id(0, key_of(token), &(0..token.len())).ok(), Some(3 * entry));
+        }
+    }
 
     proptest! {
         #![proptest_config(ProptestConfig { cases: 1000, failure_persistence: None, ..Default::default() })]
