@@ -92,7 +92,7 @@ impl<F: Fn(usize) -> RowCode> pulp::WithSimd for Dequantise<'_, F> {
     }
 }
 
-/// The same in whole vectors, without a check for each, and where there is no activation, in one pass.
+/// The same in whole vectors, which the compiler doesn't make of the plain loops.
 #[cfg(target_arch = "x86_64")]
 mod x86 {
     use std::arch::x86_64::*;
@@ -108,7 +108,7 @@ mod x86 {
     /// Two vectors: a row of a tile.
     type Row = [__m512; 2];
 
-    /// Writes the rows of a panel's tile from `row` on: the values that their sums `acc` stand for, the bias and the residual added.
+    /// Writes the values `acc` as rows of a panel's tile from `row` on, the bias and the residual added.
     ///
     /// # Safety
     /// The output has the rows and the panel's columns, and nobody else accesses them.
