@@ -4,9 +4,9 @@ use std::f64::consts::PI;
 
 use crate::{
     Arithmetic, Cpu, Epilogue, Exec, KernelError, MatMut, MatRef, PackedRhs, RhsShape,
-    attention::{range, validate_lengths},
     error::expect_eq,
     gemm::{MicroKernel, Prefetch, ScratchTile, Tile, gemm, kernel_for, split_rows},
+    ragged::{range, validate_lengths},
 };
 
 /// Rows of one work item: enough to pay for the cosines of a sequence's length.

@@ -52,6 +52,7 @@ pub mod norm;
 pub mod normalize;
 pub mod peak;
 pub mod pooling;
+mod ragged;
 pub mod rotary;
 mod row;
 mod slab;

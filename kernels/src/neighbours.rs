@@ -2,8 +2,8 @@
 
 use crate::{
     Exec, KernelError, MatMut, MatRef,
-    attention::{range, validate_lengths},
     error::expect_eq,
+    ragged::{range, validate_lengths},
     row,
 };
 

@@ -4,9 +4,9 @@ use pulp::{Simd, WithSimd};
 
 use crate::{
     Cpu, Exec, KernelError, MatMut, MatRef,
-    attention::{range, validate_lengths},
     error::expect_eq,
     gather::{self, Select},
+    ragged::{range, validate_lengths},
     view::SharedMat,
 };
 

@@ -7,8 +7,8 @@ use std::ops::Range;
 
 use super::chunks::sixteen;
 use super::recent_words::RecentWords;
-use super::word_batch::{Short, WordBatch};
-use super::word_cache::{Key, SHORT, VIEW};
+use super::word_batch::WordBatch;
+use super::word_cache::{Key, SHORT, Short, VIEW};
 use super::word_table::{LONGEST, PieceKeys, WordTable, word_key};
 use crate::TokenizerError;
 use crate::added_vocabulary::{AddedVocabulary, Piece};

@@ -1,8 +1,8 @@
 //! Finding the chunks of a text, which lie between spaces, many at a time, and looking them up together: the table is too large
 //! for the processor's nearest caches, and memory answers many questions in the time of one.
 
-use super::word_batch::{Short, WordBatch};
-use super::word_cache::{Key, SHORT, WordCache};
+use super::word_batch::WordBatch;
+use super::word_cache::{Key, SHORT, Short, WordCache};
 use crate::models::TokenSink;
 
 const HIGH: u64 = 0x8080_8080_8080_8080;

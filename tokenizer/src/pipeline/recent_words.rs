@@ -4,8 +4,7 @@
 //! forgotten. Real text repeats itself enough for this to pay, and where no word comes back, little is lost: to find that out takes one
 //! look, at a line that the processor has fetched meanwhile. The table grows with the number of words, to 64 MiB and no further.
 
-use super::word_batch::Short;
-use super::word_cache::{Key, Pair, ShortTexts, beside, key_of};
+use super::word_cache::{Key, Pair, Short, ShortTexts, beside, key_of};
 use crate::large_table::LargeTable;
 
 /// Pairs of places at first, a power of two; few for a fuzzer, which makes them anew for each file.

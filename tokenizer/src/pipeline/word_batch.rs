@@ -2,17 +2,12 @@
 
 use std::ops::Range;
 
-use super::word_cache::{FEW_IDS, Home, Key, SHORT_IDS, ShortTexts};
+use super::word_cache::{FEW_IDS, Home, Key, SHORT_IDS, Short, ShortTexts};
 
 /// The most texts that may come between two questions whether the batch is full.
 pub(super) const AT_ONCE: usize = 64;
 
 const MOST: usize = 4 * AT_ONCE;
-
-/// Where texts are looked up.
-pub(super) trait Short {
-    fn short(&self) -> ShortTexts<'_>;
-}
 
 /// A stretch of the text.
 #[derive(Clone, Copy, Default)]

@@ -4,7 +4,6 @@
 //! places side by side. They grow with the number of texts, to 64 MiB for the short and 8 MiB for the longer ones, and no further: then a
 //! new text takes the place of another. Longer texts, and ids that don't fit beside a short one, take up to 32 MiB.
 
-use super::word_batch::Short;
 use crate::large_table::LargeTable;
 use crate::pre_tokenizers::window::BYTES;
 
@@ -237,6 +236,11 @@ impl<'a> ShortTexts<'a> {
         let count = short[1] >> COUNT_SHIFT;
         ShortIds { packed: [short[2], short[3]], count: count & 0u64.wrapping_sub(u64::from(is(short, key))) }
     }
+}
+
+/// Where texts are looked up.
+pub(super) trait Short {
+    fn short(&self) -> ShortTexts<'_>;
 }
 
 impl Short for WordCache {
