@@ -29,6 +29,7 @@
 
 mod added_vocabulary;
 mod batch;
+mod both;
 mod byte_alphabet;
 mod char_offsets;
 mod compiled;

@@ -1,12 +1,12 @@
 //! Where the nodes of a trie go in its array.
 
 use std::collections::VecDeque;
-use std::num::NonZeroUsize;
 use std::ops::Range;
 
 use super::byte_set::ByteSet;
 use super::sorted_keys::{SortedKey, SortedKeys};
 use super::{BLOCK, DoubleArrayFault, MANY_KEYS, MAX_UNITS, NO_VALUE, ROOT, Unit, base_of, label_of, pack};
+use crate::both::both;
 
 /// Blocks that still take nodes.
 const OPEN_BLOCKS: usize = 8;
@@ -150,15 +150,9 @@ impl Builder {
             let mut builder = Self::new();
             builder.subtrees(keys, middle..count).map(|found| (builder, found))
         };
-        let threads = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
-        let (found, others) = std::thread::scope(|scope| {
-            let thread = (threads > 1).then(|| std::thread::Builder::new().spawn_scoped(scope, second).ok());
-            let found = self.subtrees(keys, 0..middle);
-            (found, thread.flatten().and_then(|thread| thread.join().ok()))
-        });
+        let (found, others) = both(|| self.subtrees(keys, 0..middle), second);
         let mut found = found?;
-        // Where the system gives no thread, this one does all.
-        let (builder, others) = others.unwrap_or_else(second)?;
+        let (builder, others) = others?;
         let moved = self.append(builder)?;
         found.extend(others.into_iter().map(|Subtree { keys, unit }| Subtree { keys, unit: moved.unit(unit) }));
         Ok(found)

@@ -1,8 +1,7 @@
 //! The keys of a trie in the order of their bytes.
 
-use std::num::NonZeroUsize;
-
 use super::{DoubleArrayFault, MANY_KEYS, MAX_UNITS, NO_VALUE};
+use crate::both::both;
 
 /// Bytes of a key that are compared, and looked at, without going to the key itself: few pieces of a vocabulary have more.
 const FIRST: usize = 16;
@@ -32,18 +31,11 @@ pub(super) struct SortedKey {
 /// Sorts keys by their first bytes; many of them on two threads.
 fn sort(keys: &mut [SortedKey]) {
     let by_first = |keys: &mut [SortedKey]| keys.sort_unstable_by_key(|key| key.first);
-    let threads = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
-    if threads == 1 || keys.len() < MANY_KEYS {
+    if keys.len() < MANY_KEYS {
         return by_first(keys);
     }
     let (before, _, after) = keys.select_nth_unstable_by_key(keys.len() / 2, |key| key.first);
-    std::thread::scope(|scope| {
-        // Where the system gives no thread, this one does all.
-        let second = std::thread::Builder::new().spawn_scoped(scope, || by_first(&mut *after));
-        by_first(before);
-        second.is_err()
-    })
-    .then(|| by_first(after));
+    both(|| by_first(before), || by_first(&mut *after));
 }
 
 /// Keys in ascending order of their bytes, equal ones in that of their places.

@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 
 use crate::TokenizerError;
+use crate::both::both;
 use crate::compiled::{Reader, Writer};
 use crate::large_table::MOST_PROBES;
 use crate::numbers::{Element, Numbers};
@@ -470,12 +471,8 @@ impl WordTable {
         if further.whole.len() < MANY {
             return Some(WordTable { first: Pieces::new(&first)?, further: Pieces::new(&further)? });
         }
-        let (first, other) = std::thread::scope(|scope| {
-            let other = std::thread::Builder::new().spawn_scoped(scope, || Pieces::new(&further));
-            (Pieces::new(&first), other.ok().and_then(|other| other.join().ok()))
-        });
-        // Where the system gives no thread, this one does all.
-        Some(WordTable { first: first?, further: other.unwrap_or_else(|| Pieces::new(&further))? })
+        let (first, further) = both(|| Pieces::new(&first), || Pieces::new(&further));
+        Some(WordTable { first: first?, further: further? })
     }
 
     pub(super) fn write(&self, writer: &mut Writer) {

@@ -1,9 +1,9 @@
 //! What two neighbouring tokens merge to, and how soon.
 
 use std::collections::HashMap;
-use std::num::NonZeroUsize;
 
 use crate::TokenizerError;
+use crate::both::both;
 use crate::compiled::{Reader, Writer};
 use crate::large_table::{LargeTable, MOST_PROBES};
 use crate::numbers::Numbers;
@@ -140,14 +140,8 @@ impl MergeTableBuilder {
         let (slots, filters) = (self.slots.split_at_mut(middles.0), self.filter.split_at_mut(middles.1));
         let mut first = Half { number: 0, slots: slots.0, filter: filters.0, shifts };
         let mut second = Half { number: 1, slots: slots.1, filter: filters.1, shifts };
-        let threads = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
-        let (mut later, others) = std::thread::scope(|scope| {
-            let take = || second.take(merges, rank);
-            let thread = (threads > 1).then(|| std::thread::Builder::new().spawn_scoped(scope, take).ok());
-            (first.take(merges, rank), thread.flatten().and_then(|thread| thread.join().ok()))
-        });
-        // Where the system gives no thread, this one does all.
-        later.extend(others.unwrap_or_else(|| second.take(merges, rank)));
+        let (mut later, others) = both(|| first.take(merges, rank), || second.take(merges, rank));
+        later.extend(others);
         later.sort_unstable();
         for at in later {
             let (left, right, _) = merges[at];

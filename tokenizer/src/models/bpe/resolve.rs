@@ -3,11 +3,11 @@
 //! A list names two tokens for each merge, all over the vocabulary, so that finding them takes as long as memory does. Most have few bytes:
 //! these and the id fit into a slot of a table that lives as long as the list is read, which one look at memory answers.
 
-use std::num::NonZeroUsize;
 use std::ops::Range;
 
 use super::merge_table::{MANY_MERGES, Merge};
 use super::{BpeFault, MergeList};
+use crate::both::both;
 use crate::large_table::{LargeTable, MOST_PROBES};
 use crate::models::Vocabulary;
 use crate::models::vocabulary::PrefixHash;
@@ -137,17 +137,12 @@ pub(super) fn resolve(
     let part = |places: Range<usize>| {
         Resolver { merges, vocabulary, tokens, prefix_len, expected: 0..0, whole: Vec::new() }.resolve_all(places)
     };
-    let threads = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
-    if threads == 1 || count < MANY_MERGES {
+    if count < MANY_MERGES {
         return part(0..count);
     }
-    let (first, second) = std::thread::scope(|scope| {
-        let second = std::thread::Builder::new().spawn_scoped(scope, || part(count / 2..count));
-        (part(0..count / 2), second.ok().and_then(|second| second.join().ok()))
-    });
+    let (first, second) = both(|| part(0..count / 2), || part(count / 2..count));
     let mut ids = first?;
-    // Where the system gives no thread, this one does all.
-    ids.extend(second.unwrap_or_else(|| part(count / 2..count))?);
+    ids.extend(second?);
     Ok(ids)
 }
 
