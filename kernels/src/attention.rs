@@ -5,6 +5,7 @@
 //! microkernel. There is no mask tensor: a sequence's keys are simply those between its two cumulative lengths.
 
 mod bias;
+#[cfg(target_arch = "x86_64")]
 mod coded;
 
 use pulp::{Simd, WithSimd};
@@ -121,6 +122,7 @@ pub fn biased_scratch_len(
     let kernel = spec.kernel(cpu);
     let visited = bias.as_ref().map_or(max_kv, |bias| bias.most_seen(window_block(kernel), max_kv));
     let len = match kernel.tile {
+        #[cfg(target_arch = "x86_64")]
         TileFn::Coded { .. } => coded::Layout::new(kernel, spec, visited).map(|layout| layout.len),
         _ => Layout::new(kernel, spec, content, visited).map(|layout| layout.len),
     };
@@ -200,6 +202,7 @@ pub fn biased_attention(
     }
     let visited = bias.as_ref().map_or(max_kv, |bias| bias.most_seen(window_block(kernel), max_kv));
     let layout = match kernel.tile {
+        #[cfg(target_arch = "x86_64")]
         TileFn::Coded { .. } => coded::Layout::new(kernel, spec, visited).map(AnyLayout::Coded),
         _ => Layout::new(kernel, spec, content, visited).map(AnyLayout::InPlace),
     };
@@ -248,11 +251,11 @@ pub fn biased_attention(
         let (first_position, visible) = (first_position - seen.start, visible.saturating_sub(seen.start));
         let keys = keys.start + seen.start..keys.start + seen.end;
         let (queries, scratch) = (count, own.row_mut(0));
-        macro_rules! run {
+        macro_rules! head {
             ($head:path, $layout:expr) => {{
                 use $head as Head;
                 let layout = $layout;
-                cpu.arch().dispatch(Head {
+                Head {
                     cpu,
                     kernel,
                     spec,
@@ -270,12 +273,13 @@ pub fn biased_attention(
                     visible,
                     keys,
                     scratch,
-                })
+                }
             }};
         }
         match &layout {
-            AnyLayout::InPlace(layout) => run!(self::Head, layout),
-            AnyLayout::Coded(layout) => run!(coded::Head, layout),
+            AnyLayout::InPlace(layout) => cpu.arch().dispatch(head!(self::Head, layout)),
+            #[cfg(target_arch = "x86_64")]
+            AnyLayout::Coded(layout) => head!(coded::Head, layout).run(),
         }
     });
     Ok(())
@@ -295,6 +299,7 @@ fn seen_by(
 /// Where things lie in one worker's scratch, for either kind of kernel.
 enum AnyLayout {
     InPlace(Layout),
+    #[cfg(target_arch = "x86_64")]
     Coded(coded::Layout),
 }
 

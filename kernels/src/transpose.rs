@@ -2,6 +2,9 @@
 
 use crate::{Cpu, MatRef};
 
+#[cfg(target_arch = "x86_64")]
+pub(crate) use x86::transposed_16x16;
+
 /// Writes `target[column * stride + row]` for every value of `source`; what lies between is left alone.
 ///
 /// # Panics
@@ -64,11 +67,24 @@ mod x86 {
     /// The machine has AVX-512; 16 rows of 16 values at `source` are readable, and at `target` writable, at their strides.
     #[target_feature(enable = "avx512f")]
     pub(super) unsafe fn block_16x16(source: *const f32, source_stride: usize, target: *mut f32, stride: usize) {
-        // SAFETY: row `i` of the source, by the contract.
-        let row = |i: usize| unsafe { _mm512_loadu_ps(source.add(i * source_stride)) };
+        let mut rows = [_mm512_setzero_ps(); 16];
+        for (i, row) in rows.iter_mut().enumerate() {
+            // SAFETY: row `i` of the source, by the contract.
+            *row = unsafe { _mm512_loadu_ps(source.add(i * source_stride)) };
+        }
+        for (i, column) in transposed_16x16(rows).into_iter().enumerate() {
+            // SAFETY: row `i` of the target, by the contract.
+            unsafe { _mm512_storeu_ps(target.add(i * stride), column) };
+        }
+    }
+
+    /// The columns of 16 rows.
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    pub(crate) fn transposed_16x16(rows: [__m512; 16]) -> [__m512; 16] {
         let mut quads = [_mm512_setzero_ps(); 16];
         for group in 0..4 {
-            let (a, b, c, d) = (row(4 * group), row(4 * group + 1), row(4 * group + 2), row(4 * group + 3));
+            let (a, b, c, d) = (rows[4 * group], rows[4 * group + 1], rows[4 * group + 2], rows[4 * group + 3]);
             let (ab_low, ab_high) = (_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b));
             let (cd_low, cd_high) = (_mm512_unpacklo_ps(c, d), _mm512_unpackhi_ps(c, d));
             let pairs = |low, high| {
@@ -79,21 +95,17 @@ mod x86 {
             (quads[4 * group], quads[4 * group + 1]) = pairs(ab_low, cd_low);
             (quads[4 * group + 2], quads[4 * group + 3]) = pairs(ab_high, cd_high);
         }
+        let mut columns = quads;
         for j in 0..4 {
             let (a, b, c, d) = (quads[j], quads[4 + j], quads[8 + j], quads[12 + j]);
             let (ab_even, ab_odd) = (_mm512_shuffle_f32x4::<0x88>(a, b), _mm512_shuffle_f32x4::<0xdd>(a, b));
             let (cd_even, cd_odd) = (_mm512_shuffle_f32x4::<0x88>(c, d), _mm512_shuffle_f32x4::<0xdd>(c, d));
-            let columns = [
-                (j, _mm512_shuffle_f32x4::<0x88>(ab_even, cd_even)),
-                (4 + j, _mm512_shuffle_f32x4::<0x88>(ab_odd, cd_odd)),
-                (8 + j, _mm512_shuffle_f32x4::<0xdd>(ab_even, cd_even)),
-                (12 + j, _mm512_shuffle_f32x4::<0xdd>(ab_odd, cd_odd)),
-            ];
-            for (column, values) in columns {
-                // SAFETY: row `column` of the target, by the contract.
-                unsafe { _mm512_storeu_ps(target.add(column * stride), values) };
-            }
+            columns[j] = _mm512_shuffle_f32x4::<0x88>(ab_even, cd_even);
+            columns[4 + j] = _mm512_shuffle_f32x4::<0x88>(ab_odd, cd_odd);
+            columns[8 + j] = _mm512_shuffle_f32x4::<0xdd>(ab_even, cd_even);
+            columns[12 + j] = _mm512_shuffle_f32x4::<0xdd>(ab_odd, cd_odd);
         }
+        columns
     }
 
     /// Transposes 8 rows of 8 values.

@@ -111,33 +111,6 @@ fn encode_parts(values: &[f32], words: &mut [u32], parts: usize) {
     }
 }
 
-/// Codes two rows together, as the right-hand side of a product along rows needs them: word `i` of `high` holds the `bf16` of value `i` of both,
-/// the first row's in its lower half, and `low` likewise their low parts, unless it is empty. A `second` that is shorter ends in zeros.
-pub(crate) fn encode_pair(cpu: &Cpu, first: &[f32], second: &[f32], high: &mut [f32], low: &mut [f32]) {
-    debug_assert!(second.len() <= first.len() && first.len() <= high.len());
-    #[cfg(target_arch = "x86_64")]
-    if cpu.features().contains(Features::AMX) {
-        // SAFETY: the level has the conversions.
-        unsafe { x86::pair(first, second, high, low) };
-        return;
-    }
-    let _ = cpu;
-    for (i, &value) in first.iter().enumerate() {
-        let ([a, rest_a], [b, rest_b]) = (encode_one(value), encode_one(second.get(i).copied().unwrap_or(0.0)));
-        high[i] = f32::from_bits(a | b << 16);
-        if let Some(low) = low.get_mut(i) {
-            *low = f32::from_bits(rest_a | rest_b << 16);
-        }
-    }
-}
-
-/// A value as two `bf16`, the high part and the low one, in the lower halves of words.
-#[inline(always)]
-pub(crate) fn encode_one(value: f32) -> [u32; 2] {
-    let high = reference::bf16(value);
-    [u32::from(high), u32::from(reference::bf16(value - f32::from_bits(u32::from(high) << 16)))]
-}
-
 struct EncodeInt8<'a> {
     values: &'a [f32],
     words: &'a mut [u32],
@@ -271,34 +244,10 @@ pub(super) mod reference {
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
-    use std::{arch::x86_64::*, mem::transmute};
+    use std::arch::x86_64::*;
 
     use super::{NO_ENDS, RowCode, Steps, TILE_WORDS};
-
-    /// Two vectors of values, zeros behind the end.
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512bf16")]
-    fn load(values: &[f32]) -> [__m512; 2] {
-        // SAFETY: the masks leave out what lies behind the end.
-        unsafe {
-            if values.len() >= 2 * TILE_WORDS {
-                [_mm512_loadu_ps(values.as_ptr()), _mm512_loadu_ps(values.as_ptr().add(TILE_WORDS))]
-            } else {
-                let mask = |skipped: usize| (1u32 << values.len().saturating_sub(skipped).min(TILE_WORDS)) - 1;
-                [
-                    _mm512_maskz_loadu_ps(mask(0) as u16, values.as_ptr()),
-                    _mm512_maskz_loadu_ps(mask(TILE_WORDS) as u16, values.as_ptr().wrapping_add(TILE_WORDS)),
-                ]
-            }
-        }
-    }
-
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512bf16")]
-    fn round([first, second]: [__m512; 2]) -> __m512i {
-        // SAFETY: both types are 64 bytes without meaning of their own.
-        unsafe { transmute(_mm512_cvtne2ps_pbh(second, first)) }
-    }
+    use crate::gemm::bf16::{load, load_some, rest, round};
 
     #[inline]
     #[target_feature(enable = "avx512f,avx512bf16")]
@@ -360,57 +309,5 @@ mod x86 {
     fn load_all(values: &[f32; TILE_WORDS]) -> __m512 {
         // SAFETY: there is a vector of values.
         unsafe { _mm512_loadu_ps(values.as_ptr()) }
-    }
-
-    /// What rounding has left.
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512bf16")]
-    fn rest(values: [__m512; 2], rounded: __m512i) -> [__m512; 2] {
-        [
-            _mm512_sub_ps(values[0], widen(_mm512_castsi512_si256(rounded))),
-            _mm512_sub_ps(values[1], widen(_mm512_extracti64x4_epi64::<1>(rounded))),
-        ]
-    }
-
-    #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
-    pub(super) fn pair(first: &[f32], second: &[f32], high: &mut [f32], low: &mut [f32]) {
-        // Places 0, 16, 1, 17, …: the halves of the rounded values by turns.
-        let numbers = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
-        let upper = _mm512_slli_epi32::<16>(_mm512_add_epi16(numbers, _mm512_set1_epi32(16)));
-        let turns = _mm512_add_epi16(numbers, upper);
-        for i in (0..first.len()).step_by(TILE_WORDS) {
-            let values = [load_some(&first[i..]), load_some(second.get(i..).unwrap_or_default())];
-            let rounded = round(values);
-            let count = (first.len() - i).min(TILE_WORDS);
-            store_some(&mut high[i..][..count], _mm512_permutexvar_epi16(turns, rounded));
-            if let Some(low) = low.get_mut(i..i + count) {
-                store_some(low, _mm512_permutexvar_epi16(turns, round(rest(values, rounded))));
-            }
-        }
-    }
-
-    /// A vector of values, zeros behind the end.
-    #[inline]
-    #[target_feature(enable = "avx512f")]
-    fn load_some(values: &[f32]) -> __m512 {
-        let mask = (1u32 << values.len().min(TILE_WORDS)) - 1;
-        // SAFETY: the mask leaves out what lies behind the end.
-        unsafe { _mm512_maskz_loadu_ps(mask as u16, values.as_ptr()) }
-    }
-
-    /// The first words of a vector, as many as there is room for.
-    #[inline]
-    #[target_feature(enable = "avx512f")]
-    fn store_some(words: &mut [f32], value: __m512i) {
-        let mask = (1u32 << words.len().min(TILE_WORDS)) - 1;
-        // SAFETY: as above.
-        unsafe { _mm512_mask_storeu_epi32(words.as_mut_ptr().cast(), mask as u16, value) };
-    }
-
-    /// `bf16` as `f32`.
-    #[inline]
-    #[target_feature(enable = "avx512f")]
-    fn widen(values: __m256i) -> __m512 {
-        _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(values)))
     }
 }

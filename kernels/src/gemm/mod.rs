@@ -25,6 +25,8 @@ mod amx;
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod bf16;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 
@@ -35,7 +37,9 @@ pub use microkernel::MicroKernel;
 pub use pack::{PackedRhs, RhsShape};
 pub use table::{MICROKERNELS, kernel_for, kernels_of};
 
-pub(crate) use arithmetic::{TILE_WORDS, encode, encode_pair};
+pub(crate) use arithmetic::TILE_WORDS;
+#[cfg(all(test, target_arch = "x86_64"))]
+pub(crate) use arithmetic::encode;
 pub(crate) use microkernel::{CodedTile, Prefetch, Tile, TileFn, split_rows};
 pub(crate) use table::ScratchTile;
 
