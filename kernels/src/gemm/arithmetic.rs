@@ -160,6 +160,21 @@ pub(super) struct RowCode {
     pub(super) zero: i32,
 }
 
+impl RowCode {
+    /// Words that hold one.
+    pub(super) const WORDS: usize = 2;
+
+    #[inline(always)]
+    pub(super) fn put(self, words: &mut [f32]) {
+        words.copy_from_slice(&[self.scale, f32::from_bits(self.zero as u32)]);
+    }
+
+    #[inline(always)]
+    pub(super) fn get(words: &[f32]) -> RowCode {
+        RowCode { scale: words[0], zero: words[1].to_bits() as i32 }
+    }
+}
+
 /// Writes a row of activations as bytes, four a word, zeros behind its end: `words` is [`Arithmetic::words`] long. The row's least value, or 0 if
 /// that is less, becomes the byte `least`, which is even and has 255 more above it.
 ///

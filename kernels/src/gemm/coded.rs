@@ -23,13 +23,14 @@ const CODED_ROWS: usize = 32;
 
 /// Where things lie in the scratch, in words.
 struct Layout {
-    /// From one coded row to the next: the code, and what it stands for in a cache line of its own. An odd number of lines, so that the rows of
-    /// a tile don't fall into the same cache sets.
+    /// From one coded row to the next: an odd number of cache lines, so that the rows of a tile don't fall into the same cache sets.
     stride: usize,
     /// Words of the code alone.
     words: usize,
     /// The coded rows, and so many more that a kernel may read a whole tile from any row.
     rows_len: usize,
+    /// What the codes of the rows stand for, [`RowCode::WORDS`] for each.
+    scales_len: usize,
     /// Accumulators of one worker.
     acc_len: usize,
     /// With a line to spare, so that coded rows can start at one: tiles whose rows lie across two load at a fifth of the speed.
@@ -40,11 +41,12 @@ impl Layout {
     fn new(kernel: &MicroKernel, rows: usize, k: usize, workers: usize) -> Option<Layout> {
         k.checked_add(4 * TILE_WORDS)?.checked_mul(2)?;
         let words = kernel.arithmetic.words(k);
-        let stride = ((words / TILE_WORDS + 1) | 1) * TILE_WORDS;
+        let stride = ((words / TILE_WORDS) | 1) * TILE_WORDS;
         let rows_len = rows.checked_add(kernel.mr)?.checked_mul(stride)?;
+        let scales_len = rows.checked_mul(RowCode::WORDS)?.checked_next_multiple_of(LINE)?;
         let acc_len = rows.min(BLOCK_ROWS).next_multiple_of(kernel.mr) * kernel.nr;
-        let len = acc_len.checked_mul(workers)?.checked_add(rows_len)?.checked_add(LINE)?;
-        Some(Layout { stride, words, rows_len, acc_len, len })
+        let len = acc_len.checked_mul(workers)?.checked_add(rows_len)?.checked_add(scales_len)?.checked_add(LINE)?;
+        Some(Layout { stride, words, rows_len, scales_len, acc_len, len })
     }
 }
 
@@ -80,21 +82,21 @@ pub(super) fn gemm(
     let (TileFn::Coded { least, .. }, Some(layout)) = (kernel.tile, Layout::new(kernel, rows, rhs.k(), workers)) else {
         unreachable!("the kernel reads codes, and the layout has a length");
     };
-    let (coded, accumulators) = from_line(scratch).split_at_mut(layout.rows_len);
+    let (coded, rest) = from_line(scratch).split_at_mut(layout.rows_len);
+    let (scales, accumulators) = rest.split_at_mut(layout.scales_len);
     let coded_rows = rows + kernel.mr;
     let target = MatMut::new(coded, coded_rows, layout.stride, layout.stride)?.shared();
+    let row_codes = MatMut::new(scales, rows, RowCode::WORDS, RowCode::WORDS)?.shared();
     exec.for_each(rows.div_ceil(CODED_ROWS), &|_, item| {
         let first = item * CODED_ROWS;
         let count = CODED_ROWS.min(rows - first);
         // SAFETY: the rows of this item are its own.
-        let mut target = unsafe { target.rows_mut(first, count) };
+        let (mut target, mut row_codes) = unsafe { (target.rows_mut(first, count), row_codes.rows_mut(first, count)) };
         for i in 0..count {
-            let (words, rest) = target.row_mut(i).split_at_mut(layout.words);
-            let words: &mut [u32] = bytemuck::cast_slice_mut(words);
+            let words: &mut [u32] = bytemuck::cast_slice_mut(&mut target.row_mut(i)[..layout.words]);
             let values = lhs.row(first + i);
             if kernel.arithmetic == Arithmetic::Int8 {
-                let RowCode { scale, zero } = encode_row(cpu, values, least, words);
-                (rest[0], rest[1]) = (scale, f32::from_bits(zero as u32));
+                encode_row(cpu, values, least, words).put(row_codes.row_mut(i));
             } else {
                 encode(cpu, kernel.arithmetic, values, words);
             }
@@ -104,7 +106,8 @@ pub(super) fn gemm(
     let coded = MatRef::new(coded, coded_rows, layout.stride, layout.stride)?;
     let accumulators = MatMut::new(accumulators, workers, layout.acc_len, layout.acc_len)?.shared();
     let grid = Grid::new(kernel, workers, rows, layout.words, rhs.panels());
-    let finish = Finish { cpu, coded, rhs, epilogue, out: out.shared() };
+    let row_codes = MatRef::new(scales, rows, RowCode::WORDS, RowCode::WORDS)?;
+    let finish = Finish { cpu, coded, row_codes, rhs, epilogue, out: out.shared() };
     exec.for_each(grid.items(), &|worker, item| {
         let block = grid.block(item);
         // SAFETY: every worker has accumulators for itself.

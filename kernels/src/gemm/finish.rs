@@ -1,14 +1,18 @@
 //! What happens to sums of products of codes on their way to the output.
 
 use super::{Epilogue, PackedRhs, arithmetic::RowCode};
+#[cfg(target_arch = "x86_64")]
+use crate::Features;
 use crate::{Arithmetic, Cpu, MatRef, view::SharedMat};
 
 /// How sums become output.
 #[derive(Clone, Copy)]
 pub(super) struct Finish<'a> {
     pub(super) cpu: &'a Cpu,
-    /// The coded left-hand rows, what a row's bytes stand for behind them.
+    /// The coded left-hand rows.
     pub(super) coded: MatRef<'a>,
+    /// What the bytes of each row stand for, if they are bytes.
+    pub(super) row_codes: MatRef<'a>,
     pub(super) rhs: &'a PackedRhs,
     pub(super) epilogue: &'a Epilogue<'a>,
     pub(super) out: SharedMat<'a>,
@@ -22,9 +26,9 @@ impl Finish<'_> {
         let col = panel * nr;
         let cols = nr.min(self.rhs.n() - col);
         #[cfg(target_arch = "x86_64")]
-        if let (pulp::Arch::V4(_), x86::WIDTH) = (self.cpu.arch(), nr) {
-            // SAFETY: the token says that the machine has the instructions; the tile's rows and columns lie in the output, and this
-            // work item alone writes them.
+        if self.cpu.features().contains(Features::AVX512_VNNI) && nr == x86::WIDTH && self.rhs.k() <= x86::MOST_INPUTS {
+            // SAFETY: the machine has the instructions; the tile's rows and columns lie in the output, and this work item alone writes
+            // them.
             unsafe {
                 x86::dequantise(self, row, panel, acc);
                 if cols == nr && self.epilogue.activation.is_none() {
@@ -55,8 +59,7 @@ impl Finish<'_> {
     /// What the bytes of a row stand for.
     #[inline(always)]
     fn row_code(&self, row: usize) -> RowCode {
-        let code = &self.coded.row(row)[Arithmetic::Int8.words(self.rhs.k())..];
-        RowCode { scale: code[0], zero: code[1].to_bits() as i32 }
+        RowCode::get(self.row_codes.row(row))
     }
 }
 
@@ -103,6 +106,9 @@ mod x86 {
     /// Columns of a tile of the level's kernels.
     pub(super) const WIDTH: usize = 32;
 
+    /// Up to so many inputs, the sum of a column's codes, 127 at most each, has two digits of 16 bits to the base of 128.
+    pub(super) const MOST_INPUTS: usize = 1 << 15;
+
     const LANES: usize = 16;
 
     /// Two vectors: a row of a tile.
@@ -129,28 +135,31 @@ mod x86 {
     }
 
     /// Turns the sums of a tile's rows into the values they stand for, in place.
-    #[target_feature(enable = "avx512f")]
+    ///
+    /// What a row's zero has added is taken away by one instruction, which multiplies words of 16 bits in pairs: a column's sum is two digits to
+    /// the base of 128.
+    #[target_feature(enable = "avx512f,avx512vnni")]
     pub(super) fn dequantise(finish: &Finish<'_>, row: usize, panel: usize, acc: &mut [f32]) {
         let Some(Columns { scales, sums }) = finish.columns(panel) else { return };
-        let (scales, sums) = (load(scales), load(sums));
+        let scales = load(scales);
+        let digits = |sums: __m512| {
+            let sums = _mm512_castps_si512(sums);
+            let low = _mm512_and_si512(sums, _mm512_set1_epi32(127));
+            _mm512_or_si512(low, _mm512_slli_epi32::<16>(_mm512_srai_epi32::<7>(sums)))
+        };
+        let [low, high] = load(sums);
+        let sums = [digits(low), digits(high)];
         let (acc, _) = acc.as_chunks_mut::<WIDTH>();
         for (i, acc) in acc.iter_mut().enumerate() {
-            let values = value(load(acc), finish.row_code(row + i), scales, sums);
-            put(acc, values);
+            let RowCode { scale, zero } = finish.row_code(row + i);
+            let (row_scale, zeros) = (_mm512_set1_ps(scale), _mm512_set1_epi32(-zero & 0xFFFF | -zero << (16 + 7)));
+            let value = |sum: __m512, digits: __m512i, scale: __m512| {
+                let sum = _mm512_dpwssd_epi32(_mm512_castps_si512(sum), digits, zeros);
+                _mm512_mul_ps(_mm512_mul_ps(_mm512_cvtepi32_ps(sum), row_scale), scale)
+            };
+            let [low, high] = load(acc);
+            put(acc, [value(low, sums[0], scales[0]), value(high, sums[1], scales[1])]);
         }
-    }
-
-    /// What sums of products of codes stand for.
-    #[inline]
-    #[target_feature(enable = "avx512f")]
-    fn value(row: Row, RowCode { scale, zero }: RowCode, scales: Row, sums: Row) -> Row {
-        let (row_scale, zero) = (_mm512_set1_ps(scale), _mm512_set1_epi32(zero));
-        let value = |sum: __m512, added: __m512, scale: __m512| {
-            let added = _mm512_mullo_epi32(_mm512_castps_si512(added), zero);
-            let sum = _mm512_sub_epi32(_mm512_castps_si512(sum), added);
-            _mm512_mul_ps(_mm512_mul_ps(_mm512_cvtepi32_ps(sum), row_scale), scale)
-        };
-        [value(row[0], sums[0], scales[0]), value(row[1], sums[1], scales[1])]
     }
 
     #[inline]

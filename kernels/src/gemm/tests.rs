@@ -212,12 +212,16 @@ fn products_with_four_bits_are_those_of_the_decoded_weights() {
     }
 }
 
-/// The largest bytes on both sides: where 16-bit sums of two products would saturate, and offsets would show.
+/// The largest bytes on both sides: where 16-bit sums of two products would saturate, offsets would show, and a column's sum is at the end of
+/// what has two digits, and beyond it.
 #[test]
 fn bytes_never_saturate() {
     for (cpu, kernel) in kernels().into_iter().filter(|(_, kernel)| kernel.arithmetic == Arithmetic::Int8) {
-        for (left, right) in [(1.0, 1.0), (-1.0, 1.0), (1.0, -1.0), (-1.0, -1.0)] {
-            let (m, n, k) = (3, 5, 4096);
+        let signs = [(1.0, 1.0), (-1.0, 1.0), (1.0, -1.0), (-1.0, -1.0)];
+        for ((left, right), k) in
+            signs.into_iter().flat_map(|signs| [4096, 1 << 15, (1 << 15) + 64].map(|k| (signs, k)))
+        {
+            let (m, n) = (3, 5);
             let lhs = vec![left; m * k];
             let rhs = PackedRhs::pack_for(kernel, &cpu, Exec::Serial, k, n, &|_, row| row.fill(right)).unwrap();
             let mut scratch = vec![0.0; scratch_len(&rhs, m, 1).unwrap()];

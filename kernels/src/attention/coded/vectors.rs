@@ -131,10 +131,10 @@ pub(super) fn weigh<const PARTS: usize>(
             greatest[j] = _mm512_max_ps(greatest[j], _mm512_mul_ps(scores[j / 2][j % 2], scale));
         }
     }
-    for j in 0..4 {
+    for (j, greatest) in greatest.iter_mut().enumerate() {
         if lanes(j) > 0 {
             let score = _mm512_mul_ps(panel(2 * whole + j / 2)[j % 2], scale);
-            greatest[j] = _mm512_mask_max_ps(greatest[j], mask(lanes(j)), greatest[j], score);
+            *greatest = _mm512_mask_max_ps(*greatest, mask(lanes(j)), *greatest, score);
         }
     }
     let [a, b, c, d] = greatest;
@@ -158,13 +158,13 @@ pub(super) fn weigh<const PARTS: usize>(
     }
     for (i, codes) in rest_codes.chunks_exact_mut(PARTS).enumerate() {
         let mut weights = [_mm512_setzero_ps(); 2];
-        for half in 0..2 {
+        for (half, weights) in weights.iter_mut().enumerate() {
             let j = 2 * i + half;
             if lanes(j) > 0 {
-                weights[half] = _mm512_maskz_mov_ps(mask(lanes(j)), weight(panel(2 * whole + i)[half]));
+                *weights = _mm512_maskz_mov_ps(mask(lanes(j)), weight(panel(2 * whole + i)[half]));
                 // A vector that isn't whole goes to the last sum.
                 let place = if lanes(j) == LANES { j } else { 3 };
-                sums[place] = _mm512_add_ps(sums[place], weights[half]);
+                sums[place] = _mm512_add_ps(sums[place], *weights);
             }
         }
         put_parts::<PARTS>(codes, weights);
