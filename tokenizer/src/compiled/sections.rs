@@ -23,7 +23,7 @@ use crate::numbers::{Bytes, Element, Numbers, Text, to_file};
 pub(crate) const MAGIC: [u8; 8] = *b"\x93loqtok\n";
 
 /// Of the sections and what is in them, hash functions included.
-pub(crate) const VERSION: u32 = 2;
+pub(crate) const VERSION: u32 = 3;
 
 const HEADER: usize = 32;
 const NAME: usize = 48;

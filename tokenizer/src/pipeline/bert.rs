@@ -572,6 +572,22 @@ mod tests {
     }
 
     #[test]
+    fn pieces_of_every_length_are_found_in_words_of_every_length() {
+        let normalizer = r#"{"type": "BertNormalizer", "clean_text": true, "handle_chinese_chars": true, "strip_accents": false, "lowercase": true}"#;
+        for length in 2..40 {
+            for vocabulary in [["e", "##e", &"e".repeat(length)], ["e", "##e", &format!("##{}", "e".repeat(length))]] {
+                let tokenizer = tokenizer(&vocabulary.map(String::from), normalizer, 100);
+                for word in (1..80).map(|length| "e".repeat(length)) {
+                    let mut ids = Vec::new();
+                    tokenizer.encode_ids(&word, None, &mut ids).expect("ids");
+                    let slow = tokenizer.encode(&word, None, &Default::default()).expect("an encoding");
+                    assert_eq!(ids, slow.ids, "{word} with {vocabulary:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
     fn long_texts_are_done_in_parts() {
         let vocabulary = ["ab", "##c", "c", "é", "e", "."].map(String::from);
         let normalizer = r#"{"type": "BertNormalizer", "clean_text": true, "handle_chinese_chars": true, "strip_accents": false, "lowercase": true}"#;

@@ -180,8 +180,10 @@ impl Beginning {
 struct Letters(Numbers<u32>);
 
 impl Letters {
-    const ID_BITS: u32 = 18;
+    /// Of the length of a beginning.
     const LEN_BITS: u32 = 2;
+    /// Of an id: what that and a bit for each length of longer pieces leave.
+    const ID_BITS: u32 = u32::BITS - Self::LEN_BITS - (LONGEST as u32 - BEGINNING);
     const PLACES: usize = 1 << (3 * LETTER_BITS);
 
     /// All `beginnings`; nothing where an id doesn't fit.
