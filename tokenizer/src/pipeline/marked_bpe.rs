@@ -1,12 +1,16 @@
 //! Ids of BPE models that write spaces as `▁` and take the text as one word (Llama 2, Mistral, Gemma): the text is cut at its
 //! spaces as it is, and each stretch between them, a chunk, is merged once; one that was met before is looked up.
 //!
-//! Merging makes tokens of the vocabulary only. Where none has a `▁` behind another character, no merge reaches from one
-//! chunk into the next, and each can be merged by itself: [`MarkedBpePath::new`] makes sure of that.
+//! Merging makes tokens of the vocabulary only. Hardly one has a `▁` behind another character; where none that has can be, no merge
+//! reaches over the spaces, and what is before them and behind them can be merged by itself.
+
+use std::sync::OnceLock;
 
 use super::Pipeline;
+use super::byte_cuts::ByteNeighbours;
 use super::chunks::{Counted, Delimiters, Ids};
-use super::cuts::Neighbours;
+use super::cuts::{LONGEST, Neighbours};
+use super::reaches::Reaches;
 use super::word_batch::WordBatch;
 use super::word_cache::WordCache;
 use crate::TokenizerError;
@@ -17,7 +21,7 @@ use crate::normalized::{NoSpans, Spans};
 use crate::normalizers::{Normalizer, Prepend, Replace};
 use crate::numbers::Numbers;
 use crate::pool::Pool;
-use crate::pre_tokenizers::{Metaspace, Pattern, PreTokenizer, PrependScheme};
+use crate::pre_tokenizers::{Metaspace, Pattern, PreTokenizer, PrependScheme, Split};
 
 /// What stands for a space in tokens.
 const MARK: char = '▁';
@@ -39,6 +43,8 @@ pub(crate) struct MarkedBpePath {
     prefix: Prefix,
     delimiters: Delimiters,
     tables: Tables,
+    /// Made for the first chunk that it may cut.
+    far_neighbours: OnceLock<ByteNeighbours>,
     pool: Pool<Box<(WordBatch, Scratch)>>,
 }
 
@@ -46,33 +52,30 @@ pub(crate) struct MarkedBpePath {
 #[derive(Debug)]
 pub(super) struct Tables {
     neighbours: Neighbours,
-    /// Which characters of ASCII are never unknown, and merge with nothing where they become bytes.
+    reaches: Reaches,
+    /// Bytes of characters that are never unknown, and merge with nothing where they become bytes.
     known: [bool; 256],
 }
 
 impl Tables {
-    /// `None` where a token may reach from chunk to chunk.
-    fn new(bpe: &Bpe) -> Option<Self> {
+    fn new(bpe: &Bpe) -> Self {
         let vocabulary = bpe.vocabulary();
-        let mut bytes_merge = false;
-        for token in vocabulary.entries().map(|entry| vocabulary.text_of(entry)) {
-            if token.trim_start_matches(MARK).contains(MARK) {
-                return None;
-            }
-            bytes_merge |= may_be_of_bytes(token);
-        }
+        let bytes_merge = vocabulary.entries().any(|entry| may_be_of_bytes(vocabulary.text_of(entry)));
+        let all_are_bytes = (0..=u8::MAX).all(|byte| bpe.has_token_for(byte)) && !bytes_merge;
         let known = std::array::from_fn(|byte| {
             let Some(byte) = u8::try_from(byte).ok().filter(u8::is_ascii) else {
-                return false;
+                return all_are_bytes;
             };
             let is_token = vocabulary.token_to_id(char::from(byte).encode_utf8(&mut [0; 4])).is_some();
             is_token || bpe.has_token_for(byte) && !bytes_merge
         });
-        Some(Tables { neighbours: Neighbours::of_tokens(vocabulary), known })
+        let reaches = Reaches::of_tokens(vocabulary, MARK);
+        Tables { neighbours: Neighbours::of_tokens(vocabulary), reaches, known }
     }
 
     pub(super) fn write(&self, writer: &mut Writer) {
         self.neighbours.write(writer);
+        self.reaches.write(writer);
         writer.numbers("known", &self.known.map(u32::from));
     }
 
@@ -80,7 +83,8 @@ impl Tables {
         let known: Numbers<u32> = reader.exactly("known", 256)?;
         Ok(Tables {
             neighbours: Neighbours::read(reader)?,
-            known: std::array::from_fn(|byte| byte < 128 && known.get(byte).is_some_and(|&known| known != 0)),
+            reaches: Reaches::read(reader)?,
+            known: std::array::from_fn(|byte| known.get(byte).is_some_and(|&known| known != 0)),
         })
     }
 }
@@ -99,8 +103,7 @@ struct Scratch {
 struct Detour;
 
 impl MarkedBpePath {
-    /// `None` where the components are others, or tokens may reach from chunk to chunk. `tables`, which a compiled file has only where
-    /// they don't, are made where they aren't given.
+    /// `None` where the components are others. `tables` are made where they aren't given.
     pub(super) fn new(
         added: &AddedVocabulary,
         normalizer: Option<&Normalizer>,
@@ -122,12 +125,9 @@ impl MarkedBpePath {
         if bpe.unk_token().is_none() && !(0..=u8::MAX).all(|byte| bpe.has_token_for(byte)) {
             return None;
         }
-        Some(MarkedBpePath {
-            prefix,
-            delimiters: Delimiters::spaces(),
-            tables: tables.or_else(|| Tables::new(bpe))?,
-            pool: Pool::new(),
-        })
+        let tables = tables.unwrap_or_else(|| Tables::new(bpe));
+        let delimiters = Delimiters::spaces(tables.reaches.before());
+        Some(MarkedBpePath { prefix, delimiters, tables, far_neighbours: OnceLock::new(), pool: Pool::new() })
     }
 
     pub(super) fn tables(&self) -> &Tables {
@@ -211,7 +211,15 @@ fn prefix(normalizer: Option<&Normalizer>, pre_tokenizer: Option<&PreTokenizer>)
         matches!(&replace.pattern, Pattern::Literal(space) if space == " ") && replace.content.chars().eq([MARK])
     };
     let is_mark = |prepend: &Prepend| prepend.text.chars().eq([MARK]);
-    match (steps, pre_tokenizer) {
+    // Where spaces are marks already, there is none to split at.
+    let splits_at_spaces = |pre_tokenizer: &&PreTokenizer| {
+        let pattern = match pre_tokenizer {
+            PreTokenizer::Split(Split { pattern, .. }) => pattern,
+            _ => return false,
+        };
+        !steps.is_empty() && matches!(pattern, Pattern::Literal(space) if space == " ")
+    };
+    match (steps, pre_tokenizer.filter(|pre_tokenizer| !splits_at_spaces(pre_tokenizer))) {
         ([Normalizer::Replace(replace)], None) if marks_spaces(replace) => Some(Prefix::Never),
         ([Normalizer::Prepend(prepend), Normalizer::Replace(replace)], None)
             if is_mark(prepend) && marks_spaces(replace) =>
@@ -240,6 +248,11 @@ fn may_be_of_bytes(token: &str) -> bool {
     token.len() > LENGTH
         && (is_byte(token.first_chunk::<LENGTH>().map(|text| &text[..]))
             || is_byte(token.last_chunk::<LENGTH>().map(|text| &text[..])))
+}
+
+/// Where the next space is, or the end.
+fn end_of_chunk(bytes: &[u8], at: usize) -> usize {
+    at + bytes[at..].iter().position(|&byte| byte == b' ').unwrap_or(bytes.len() - at)
 }
 
 /// A stretch of text between added tokens.
@@ -278,7 +291,10 @@ impl Stretch<'_> {
                     continue;
                 }
             }
-            at += bytes[at..].iter().position(|&byte| byte == b' ').unwrap_or(bytes.len() - at);
+            at = end_of_chunk(bytes, at);
+            while let Some(end) = self.path.tables.reaches.over(bytes, at) {
+                at = end_of_chunk(bytes, end);
+            }
             match (marks, is_put) {
                 (1, _) => self.chunk(start, at)?,
                 // With its spaces, which no other chunk begins with.
@@ -327,30 +343,57 @@ impl Stretch<'_> {
     /// Merges a chunk part by part, and says how many there were. No token reaches over the end of a part, so no merge does; and no character is unknown,
     /// for unknown ones side by side would be one token.
     fn parts(&mut self, chunk: &str, marks: usize) -> Result<usize, Detour> {
-        let known = |byte: u8| self.path.tables.known[usize::from(byte)];
-        let parts = self.path.tables.neighbours.parts(chunk);
-        if parts.len() == 1 || !chunk.bytes().all(known) {
+        let path = self.path;
+        let Tables { neighbours, known, .. } = &path.tables;
+        // A chunk with spaces has a token that reaches over them.
+        if !chunk.bytes().all(|byte| known[usize::from(byte)] && byte != b' ') {
             return self.merged(chunk, marks).map(|()| 1);
         }
-        for (place, part) in parts.iter().enumerate() {
-            let is_first = place == 0;
-            let is_cached = match is_first {
-                true => marks == 1 && self.scratch.cache.get(part.as_bytes(), self.out),
-                false => self.scratch.cache.get_part(part.as_bytes(), self.out),
-            };
-            if is_cached {
-                continue;
+        if chunk.is_ascii() && chunk.len() <= LONGEST {
+            let parts = neighbours.parts(chunk);
+            if parts.len() == 1 {
+                return self.merged(chunk, marks).map(|()| 1);
             }
-            let before = self.out.len();
-            self.merged(part, if is_first { marks } else { 0 })?;
-            let ids = &self.out[before..];
-            match is_first {
-                true if marks == 1 => self.scratch.cache.keep(part.as_bytes(), ids),
-                true => {}
-                false => self.scratch.cache.keep_part(part.as_bytes(), ids),
+            for (place, part) in parts.iter().enumerate() {
+                self.part(part, (place == 0).then_some(marks))?;
             }
+            return Ok(parts.len());
         }
-        Ok(parts.len())
+        let vocabulary = self.pipeline.model.vocabulary();
+        let far = path.far_neighbours.get_or_init(|| ByteNeighbours::of_texts(vocabulary, MARK));
+        let (mut start, mut count) = (0, 0);
+        while start < chunk.len() {
+            let cut =
+                far.cut_after_or(start, chunk.len(), chunk.as_bytes(), |first, second| !neighbours.are(first, second));
+            let end = cut.unwrap_or(chunk.len());
+            if end - start == chunk.len() {
+                return self.merged(chunk, marks).map(|()| 1);
+            }
+            self.part(&chunk[start..end], (start == 0).then_some(marks))?;
+            (start, count) = (end, count + 1);
+        }
+        Ok(count)
+    }
+
+    /// A part of a chunk; the first has `marks` before it.
+    fn part(&mut self, part: &str, marks: Option<usize>) -> Result<(), Detour> {
+        let key = part.as_bytes();
+        let is_cached = match marks {
+            Some(marks) => marks == 1 && self.scratch.cache.get(key, self.out),
+            None => self.scratch.cache.get_part(key, self.out),
+        };
+        if is_cached {
+            return Ok(());
+        }
+        let before = self.out.len();
+        self.merged(part, marks.unwrap_or(0))?;
+        let ids = &self.out[before..];
+        match marks {
+            Some(1) => self.scratch.cache.keep(key, ids),
+            Some(_) => {}
+            None => self.scratch.cache.keep_part(key, ids),
+        }
+        Ok(())
     }
 
     /// Merges a text with marks before it.
@@ -361,7 +404,11 @@ impl Stretch<'_> {
         let Scratch { word, model, .. } = &mut *self.scratch;
         word.clear();
         word.extend(std::iter::repeat_n(MARK, marks));
-        word.push_str(text);
+        if text.contains(' ') {
+            word.extend(text.chars().map(|c| if c == ' ' { MARK } else { c }));
+        } else {
+            word.push_str(text);
+        }
         // The long way says what is wrong, with all of the text.
         self.pipeline.model.tokenize(word, model, &mut Ids(self.out)).map_err(|_| Detour)
     }

@@ -6,6 +6,7 @@ mod byte_level;
 mod chunks;
 mod cuts;
 mod marked_bpe;
+mod reaches;
 mod recent_words;
 mod unigram;
 mod whole_words;
