@@ -135,25 +135,9 @@ impl ByteNeighbours {
     /// The first place after `start` to cut the word that ends at `end`, if there is one.
     #[inline]
     pub(super) fn cut_after(&self, start: usize, end: usize, text: &[u8]) -> Option<usize> {
-        self.cut_after_or(start, end, text, |_, _| false)
-    }
-
-    /// As [`cut_after`](Self::cut_after), where `is_cut` says it of places between two characters of ASCII.
-    #[inline]
-    pub(super) fn cut_after_or(
-        &self,
-        start: usize,
-        end: usize,
-        text: &[u8],
-        is_cut: impl Fn(u8, u8) -> bool,
-    ) -> Option<usize> {
         let mut before = *text.get(start)?;
         for (at, &behind) in text.iter().enumerate().take(end).skip(start + 1) {
-            let is_here = match before | behind {
-                ..0x80 => is_cut(before, behind),
-                _ => is_place(before, behind) && !self.are_joined(Around::new(text, at)),
-            };
-            if is_here {
+            if is_place(before, behind) && !self.are_joined(Around::new(text, at)) {
                 return Some(at);
             }
             before = behind;

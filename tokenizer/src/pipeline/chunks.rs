@@ -16,20 +16,12 @@ pub(super) struct Delimiters {
     /// Bytes that may end a chunk are less than `limit` after exclusive or with `flip`.
     flip: u64,
     limit: u64,
-    /// The last bytes of chunks that are more than that.
-    open: [bool; 256],
 }
 
 impl Delimiters {
-    /// Spaces only, where the byte before them is not in `open`.
-    pub(super) fn spaces(open: &[bool; 256]) -> Self {
-        let simple = std::array::from_fn(|byte| byte == usize::from(b' '));
-        Delimiters { simple, flip: u64::from(b' '), limit: 1, open: *open }
-    }
-
     /// `simple` says which bytes are one space each, whatever comes after them; no byte of a chunk is less than 0x21.
     pub(super) fn below_the_first_printed(simple: [bool; 256]) -> Self {
-        Delimiters { simple, flip: 0, limit: 0x21, open: [false; 256] }
+        Delimiters { simple, flip: 0, limit: 0x21 }
     }
 
     /// Bit 7 of each byte that may end a chunk.
@@ -53,7 +45,7 @@ impl Delimiters {
             let length = (low + (high & 0u32.wrapping_sub(low >> 3))) as usize;
             let end = at + length;
             let is_simple = bytes.get(end).is_none_or(|&byte| self.simple[usize::from(byte)]);
-            if length.wrapping_sub(1) >= SHORT || !is_simple || self.open[usize::from(bytes[end - 1])] {
+            if length.wrapping_sub(1) >= SHORT || !is_simple {
                 break;
             }
             batch.push(Key::of(sixteen, length), at, end, cache);

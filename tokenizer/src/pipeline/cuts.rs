@@ -7,7 +7,7 @@ use crate::numbers::Numbers;
 
 /// A chunk of more cuts, or longer, is taken whole.
 const MAX_CUTS: usize = 6;
-pub(super) const LONGEST: usize = 96;
+const LONGEST: usize = 96;
 
 /// Which two characters of ASCII are side by side in some token.
 #[derive(Debug)]

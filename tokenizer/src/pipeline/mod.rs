@@ -6,6 +6,7 @@ mod byte_level;
 mod chunks;
 mod cuts;
 mod marked_bpe;
+mod marked_cuts;
 mod reaches;
 mod recent_words;
 mod unigram;

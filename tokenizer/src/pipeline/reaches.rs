@@ -61,6 +61,12 @@ impl Reaches {
         Ok(Reaches { pairs: pairs.to_vec(), before })
     }
 
+    /// Whether no token reaches over any.
+    #[inline]
+    pub(super) fn is_empty(&self) -> bool {
+        self.pairs.is_empty()
+    }
+
     /// Which bytes may be before spaces that a token reaches over.
     pub(super) fn before(&self) -> &[bool; BYTES] {
         &self.before
