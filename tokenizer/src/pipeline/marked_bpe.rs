@@ -18,7 +18,7 @@ use super::word_cache::{Key, SHORT, Short, VIEW, WordCache};
 use crate::TokenizerError;
 use crate::added_vocabulary::{AddedVocabulary, Piece};
 use crate::compiled::{Reader, Writer};
-use crate::models::{Bpe, Model, ModelScratch};
+use crate::models::{Bpe, BpeScratch, ByteMerges, Model};
 use crate::normalized::{NoSpans, Spans};
 use crate::normalizers::{Normalizer, Prepend, Replace};
 use crate::numbers::Numbers;
@@ -50,6 +50,8 @@ pub(crate) struct MarkedBpePath {
     all_known: bool,
     /// Made for the first word that it may cut.
     far_neighbours: OnceLock<ByteNeighbours>,
+    /// Made for the first word that is merged.
+    ascii: OnceLock<Option<ByteMerges>>,
     pool: Pool<Box<Scratch>>,
 }
 
@@ -110,7 +112,7 @@ struct Scratch {
 /// What new words are merged in.
 #[derive(Default)]
 struct Merging {
-    model: ModelScratch,
+    scratch: BpeScratch,
     /// A word with its marks.
     word: String,
     /// Whether one could not be merged.
@@ -147,7 +149,15 @@ impl MarkedBpePath {
         // Unknown characters side by side would be one token.
         let all_known = tables.known.iter().all(|&known| known);
         let cuts = MarkedCuts::new(all_known.then_some(&tables.neighbours));
-        Some(MarkedBpePath { prefix, tables, cuts, all_known, far_neighbours: OnceLock::new(), pool: Pool::new() })
+        Some(MarkedBpePath {
+            prefix,
+            tables,
+            cuts,
+            all_known,
+            far_neighbours: OnceLock::new(),
+            ascii: OnceLock::new(),
+            pool: Pool::new(),
+        })
     }
 
     pub(super) fn tables(&self) -> &Tables {
@@ -185,6 +195,9 @@ impl MarkedBpePath {
     }
 
     fn run(&self, pipeline: &Pipeline, text: &str, scratch: &mut Scratch, out: &mut Vec<u32>) -> Result<(), Detour> {
+        let Model::Bpe(bpe) = &pipeline.model else {
+            return Err(Detour);
+        };
         let mut pieces = std::mem::take(&mut scratch.pieces);
         pieces.clear();
         pipeline.added.split_text(text, &mut pieces);
@@ -192,13 +205,13 @@ impl MarkedBpePath {
             let Some(id) = added else {
                 let text = &text[start..end];
                 let is_put = self.puts_mark_before(text, start == 0);
-                return Stretch { path: self, model: &pipeline.model, text, is_put }.run(scratch, out);
+                return Stretch { path: self, bpe, text, is_put }.run(scratch, out);
             };
             out.push(id);
             Ok(())
         });
         scratch.pieces = pieces;
-        scratch.merging.model.shrink();
+        scratch.merging.scratch.shrink();
         if scratch.merging.word.capacity() > KEPT_WORD {
             scratch.merging.word = String::new();
         }
@@ -273,7 +286,7 @@ fn may_be_of_bytes(token: &str) -> bool {
 #[derive(Clone, Copy)]
 struct Stretch<'a> {
     path: &'a MarkedBpePath,
-    model: &'a Model,
+    bpe: &'a Bpe,
     text: &'a str,
     /// Whether a mark is put before it.
     is_put: bool,
@@ -407,7 +420,7 @@ impl Stretch<'_> {
         if bytes[start + spaces..end].contains(&b' ') {
             return false;
         }
-        let vocabulary = self.model.vocabulary();
+        let vocabulary = self.bpe.vocabulary();
         let neighbours = self.path.far_neighbours.get_or_init(|| ByteNeighbours::of_texts(vocabulary, MARK));
         let mut cut = neighbours.cut_after(start + spaces, end, bytes);
         if cut.is_none() {
@@ -433,8 +446,19 @@ impl Stretch<'_> {
 
     /// Merges what is at `start..end` with so many marks more before it.
     fn merge(self, start: usize, end: usize, marks: usize, merging: &mut Merging, out: &mut Vec<u32>) {
+        let Merging { scratch, word, failed } = merging;
+        let bytes = self.text.as_bytes();
+        // With the one space that its bytes don't have.
+        let spaced = start.saturating_sub(marks);
+        let has_all_marks = start - spaced == marks && bytes[spaced..start].iter().all(|&byte| byte == b' ');
+        let ascii = || self.path.ascii.get_or_init(|| self.bpe.ascii_merges(MARK)).as_ref();
+        if has_all_marks
+            && bytes[start..end].is_ascii()
+            && let Some(ascii) = ascii()
+        {
+            return self.bpe.merge_bytes(&bytes[spaced..end], ascii, scratch, out);
+        }
         let text = &self.text[start..end];
-        let Merging { model, word, failed } = merging;
         word.clear();
         word.extend(std::iter::repeat_n(MARK, marks));
         if text.contains(' ') {
@@ -443,7 +467,7 @@ impl Stretch<'_> {
             word.push_str(text);
         }
         // The long way says what is wrong, with all of the text.
-        *failed |= text.contains(MARK) || self.model.tokenize(word, model, &mut Ids(out)).is_err();
+        *failed |= text.contains(MARK) || self.bpe.tokenize(word, scratch, &mut Ids(out)).is_err();
     }
 }
 

@@ -32,7 +32,7 @@ impl MarkedCuts {
         self.pairs[place / 64] |= 1 << (place % 64);
     }
 
-    #[inline(always)]
+    #[inline]
     fn is_between(&self, first: u8, second: u8) -> bool {
         self.pairs[usize::from(first) << 2 | usize::from(second) >> 6] >> (second & 63) & 1 == 1
     }
@@ -41,30 +41,40 @@ impl MarkedCuts {
     /// are behind it.
     #[inline]
     pub(super) fn of_window(&self, window: &[u8; BYTES], text: &[u8], at: usize, reaches: &Reaches) -> u64 {
-        // Without branches: where words end is hard to foretell.
-        let mut cuts = 0;
-        for (place, two) in (1..).zip(window.windows(2)) {
-            cuts |= u64::from(self.is_between(two[0], two[1])) << place;
+        let lower = positions(window, |byte| byte.wrapping_sub(b'a') < 26);
+        let upper = positions(window, |byte| byte.wrapping_sub(b'A') < 26);
+        let spaces = positions(window, |byte| byte == b' ');
+        let beyond = if window.is_ascii() { 0 } else { positions(window, |byte| byte >= 0x80) };
+        let before_spaces = spaces & !(spaces << 1) & !1;
+        // Hardly ever is there a cut between two letters, but for a small and a capital one.
+        let joined = (lower & (lower | upper) << 1) | (upper & upper << 1) | (beyond | spaces) | (beyond | spaces) << 1;
+        let mut others = !joined & !1;
+        let mut cuts = before_spaces;
+        while others != 0 {
+            let place = others.trailing_zeros() as usize;
+            let is_cut = self.is_between(window[(place + BYTES - 1) % BYTES], window[place]);
+            cuts |= u64::from(is_cut) << place;
+            others &= others - 1;
         }
         let length = text.len() - at;
         if length < BYTES {
             cuts = cuts & ((1 << length) - 1) | 1 << length;
         }
         if !reaches.is_empty() {
-            cuts &= !Self::reached_over(window, text, at, reaches);
+            cuts &= !Self::reached_over(before_spaces, window, text, at, reaches);
         }
         cuts
     }
 
-    /// Where spaces begin that a token may reach over.
+    /// Of the places where spaces begin, those where a token may reach over them.
     #[inline]
-    fn reached_over(window: &[u8; BYTES], text: &[u8], at: usize, reaches: &Reaches) -> u64 {
-        let spaces = positions(window, |byte| byte == b' ');
-        let mut begins = spaces & !(spaces << 1) & !1;
+    fn reached_over(mut begins: u64, window: &[u8; BYTES], text: &[u8], at: usize, reaches: &Reaches) -> u64 {
         let mut reached = 0;
         while begins != 0 {
             let place = begins.trailing_zeros() as usize;
-            if reaches.before()[usize::from(window[place - 1])] && reaches.over(text, at + place).is_some() {
+            if reaches.before()[usize::from(window[(place + BYTES - 1) % BYTES])]
+                && reaches.over(text, at + place).is_some()
+            {
                 reached |= 1 << place;
             }
             begins &= begins - 1;
