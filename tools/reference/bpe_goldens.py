@@ -26,6 +26,13 @@ O200K = (
     r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|"
     r"\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
+TEKKEN = O200K.replace("(?i:'s|'t|'re|'ve|'m|'ll|'d)?", "").replace(r"\p{N}{1,3}", r"\p{N}")
+DEEPSEEK = [
+    r"\p{N}{1,3}",
+    "[一-龥\u3040-ゟ゠-ヿ]+",
+    "[!\"#$%&'()*+,\\-./:;<=>?@\\[\\\\\\]^_`{|}~][A-Za-z]+|[^\r\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+| ?[\\p{P}\\p{S}]+[\r\n]*|"
+    "\\s*[\r\n]+|\\s+(?!\\S)|\\s+",
+]
 WRITTEN = [
     "",
     " ",
@@ -43,6 +50,15 @@ WRITTEN = [
     "<mask> x<mask>y <mask>  <end>z",
     "x" * 70,
     "ab" * 40 + " " + "." * 80,
+]
+
+# What lists of splits cut out, and what none of their expressions matches.
+IN_LISTS = [
+    "12 345  6789\n10 x1  2",
+    "カ・タ゠ー\u3099\u3040ア 中文abc中 龥龦一 \u3000、。",
+    "\x00\x01a \x7f\x7f b\u200d\u0301c \ue000\ue000",
+    ".abcé -x -éx --x (a)b\n\n.c\r\n $\u0301a",
+    "a\u0301\u0301 \u0301 1\u0301 .\u0301",
 ]
 
 
@@ -153,6 +169,18 @@ def main():
     gpt["model"]["fuse_unk"] = True
     out.append({"tokenizer": {"model": gpt["model"]}})
     cases(Tokenizer.from_str(json.dumps(gpt)), 20)
+
+    digits = {"type": "Digits", "individual_digits": True}
+    lists = [
+        [*(split({"Regex": expression}) for expression in DEEPSEEK), level(use_regex=False)],
+        [split({"Regex": TEKKEN}), level(use_regex=False)],
+        [digits, level()],
+    ]
+    base.update({"normalizer": {"type": "Sequence", "normalizers": []}, "added_tokens": []})
+    for place, steps in enumerate(lists):
+        base["pre_tokenizer"] = sequence(*steps)
+        out.append({"tokenizer": {"pre_tokenizer": base["pre_tokenizer"]} if place else dict(base)})
+        cases(Tokenizer.from_str(json.dumps(base)), 60, WRITTEN + IN_LISTS)
 
     with open(sys.argv[1], "w", encoding="utf-8") as file:
         for line in out:

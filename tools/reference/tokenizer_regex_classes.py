@@ -16,7 +16,8 @@ from tokenizers import Regex
 from tokenizers.pre_tokenizers import Split
 
 # In the order of the numbers that unicode/regex_class.rs gives them; 0 is anything else.
-CLASSES = [r"[\p{Lu}\p{Lt}]", r"\p{Ll}", r"[\p{Lm}\p{Lo}]", r"\p{M}", r"\p{N}", r"[^\S\r\n]", r"[\r\n]"]
+CLASSES = [r"[\p{Lu}\p{Lt}]", r"\p{Ll}", r"[\p{Lm}\p{Lo}]", r"\p{M}", r"\p{N}", r"[^\S\r\n]", r"[\r\n]",
+           r"[\p{P}\p{S}]"]
 
 
 def members(pattern):

@@ -44,14 +44,6 @@ pub(crate) struct ModelScratch {
     unigram: UnigramScratch,
 }
 
-impl ModelScratch {
-    /// Gives back what only a very long word needed.
-    pub(crate) fn shrink(&mut self) {
-        self.bpe.shrink();
-        self.unigram.shrink();
-    }
-}
-
 impl Model {
     /// Appends the tokens of one word, which isn't empty.
     ///

@@ -59,6 +59,15 @@ impl Normalizer {
         }
     }
 
+    /// Whether it is plain that `text` is its own normalized text.
+    pub(crate) fn leaves(&self, text: &str) -> bool {
+        match self {
+            Normalizer::Nfc => text.is_ascii(),
+            Normalizer::Sequence(steps) => steps.iter().all(|step| step.leaves(text)),
+            _ => false,
+        }
+    }
+
     /// Appends the normalized `source` to `out`, which the caller has cleared. Fails where a regular expression gives up.
     pub(crate) fn normalize<S: Source, A: Alignment>(
         &self,

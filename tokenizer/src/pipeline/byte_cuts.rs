@@ -1,4 +1,4 @@
-//! Where words of a byte-level model may be cut so that each part can be merged by itself: between characters over which no token reaches.
+//! Where words of a model of bytes may be cut so that each part can be merged by itself: between characters over which no token reaches.
 //!
 //! Merging makes tokens of the vocabulary only. Of a token that reaches over a place, the bytes nearest to the place are known, up to
 //! [`SIDE`] on each side; a place around which a text has none of what tokens have there is one to cut. Texts without spaces
@@ -75,11 +75,21 @@ fn is_place(before: u8, behind: u8) -> bool {
 impl ByteNeighbours {
     /// Of a vocabulary in the alphabet of byte-level tokenizers. What isn't in it is no token that merging makes.
     pub(super) fn of_tokens(vocabulary: &Vocabulary) -> Self {
+        Self::new(vocabulary, |text, token| token.extend(text.chars().filter_map(byte_alphabet::byte)))
+    }
+
+    /// Of a vocabulary of texts, whatever marks they begin with.
+    pub(super) fn of_texts(vocabulary: &Vocabulary, mark: char) -> Self {
+        Self::new(vocabulary, |text, token| token.extend_from_slice(text.trim_start_matches(mark).as_bytes()))
+    }
+
+    /// `write` appends the bytes of a token.
+    fn new(vocabulary: &Vocabulary, write: impl Fn(&str, &mut Vec<u8>)) -> Self {
         let (mut token, mut found) = (Vec::new(), Vec::new());
         let mut lengths = vec![0; 1 << 16];
         for entry in vocabulary.entries() {
             token.clear();
-            token.extend(vocabulary.text_of(entry).chars().filter_map(byte_alphabet::byte));
+            write(vocabulary.text_of(entry), &mut token);
             for at in 1..token.len() {
                 if is_place(token[at - 1], token[at]) {
                     let around = Around::new(&token, at);

@@ -14,7 +14,6 @@ use crate::added_vocabulary::Piece;
 use crate::compiled::Writer;
 use crate::models::{Bpe, BpeScratch, ByteMerges, Model};
 use crate::normalized::{NoSpans, Normalized, Original, Source, Span};
-use crate::normalizers::Normalizer;
 use crate::pool::Pool;
 use crate::pre_tokenizers::window::{BYTES, starts};
 use crate::pre_tokenizers::{ByteLevel, PreTokenizer, Scanner};
@@ -103,6 +102,10 @@ impl ByteLevelPath {
                     PreTokenizer::Split(split),
                     PreTokenizer::ByteLevel(ByteLevel { add_prefix_space: false, use_regex: false }),
                 ] => (split.scanner()?, false),
+                [
+                    PreTokenizer::KnownList(list),
+                    PreTokenizer::ByteLevel(ByteLevel { add_prefix_space: false, use_regex: false }),
+                ] => (list.scanner(), false),
                 _ => return None,
             },
             _ => return None,
@@ -173,7 +176,7 @@ impl ByteLevelPath {
         let mut normalized = std::mem::take(&mut scratch.normalized);
         let text = match &pipeline.normalizer {
             None => text,
-            Some(Normalizer::Nfc) if text.is_ascii() => text,
+            Some(normalizer) if normalizer.leaves(text) => text,
             Some(normalizer) => {
                 normalized.clear();
                 normalizer.normalize(&Original { text, base: 0 }, &mut normalized)?;
@@ -208,8 +211,7 @@ impl ByteLevelPath {
         };
         let is_normalized = match &pipeline.normalizer {
             None => true,
-            Some(Normalizer::Nfc) => text.is_ascii(),
-            Some(_) => false,
+            Some(normalizer) => normalizer.leaves(text),
         };
         if self.add_prefix_space || !is_normalized {
             return None;

@@ -13,29 +13,23 @@ const EACH: u64 = 0x0101_0101_0101_0101;
 pub(super) struct Delimiters {
     /// The bytes that stand for one space, whatever comes after them.
     simple: [bool; 256],
-    /// Bytes that may end a chunk are less than `limit` after exclusive or with `flip`.
-    flip: u64,
-    limit: u64,
 }
 
-impl Delimiters {
-    /// Spaces only.
-    pub(super) fn spaces() -> Self {
-        Delimiters { simple: std::array::from_fn(|byte| byte == usize::from(b' ')), flip: u64::from(b' '), limit: 1 }
-    }
+/// Bytes that may end a chunk are less than that.
+const FIRST_PRINTED: u64 = 0x21;
 
+impl Delimiters {
     /// `simple` says which bytes are one space each, whatever comes after them; no byte of a chunk is less than 0x21.
     pub(super) fn below_the_first_printed(simple: [bool; 256]) -> Self {
-        Delimiters { simple, flip: 0, limit: 0x21 }
+        Delimiters { simple }
     }
 
     /// Bit 7 of each byte that may end a chunk.
     #[inline]
-    fn ends(&self, eight: u64) -> u64 {
-        let flipped = eight ^ (self.flip * EACH);
+    fn ends(eight: u64) -> u64 {
         // Seven bits and no carry, so each byte is by itself.
-        let not_less = (flipped & !HIGH) + (0x80 - self.limit) * EACH;
-        !(not_less | flipped) & HIGH
+        let not_less = (eight & !HIGH) + (0x80 - FIRST_PRINTED) * EACH;
+        !(not_less | eight) & HIGH
     }
 
     /// Takes short chunks with one space after each, from `at` on, which is not at a space, until the batch is full or something else
@@ -45,7 +39,7 @@ impl Delimiters {
         let cache = cache.short();
         while !batch.is_full() && at < bytes.len() {
             let sixteen = sixteen(bytes, at);
-            let [low, high] = sixteen.map(|eight| self.ends(eight).trailing_zeros() / 8);
+            let [low, high] = sixteen.map(|eight| Self::ends(eight).trailing_zeros() / 8);
             // Without a branch, which would often be taken wrong.
             let length = (low + (high & 0u32.wrapping_sub(low >> 3))) as usize;
             let end = at + length;

@@ -39,7 +39,7 @@ impl Neighbours {
         Ok(Neighbours(Box::new(std::array::from_fn(|first| after.get(first).copied().unwrap_or(u128::MAX)))))
     }
 
-    fn are(&self, first: u8, second: u8) -> bool {
+    pub(super) fn are(&self, first: u8, second: u8) -> bool {
         self.0.get(usize::from(first)).is_none_or(|after| !second.is_ascii() || after >> second & 1 == 1)
     }
 

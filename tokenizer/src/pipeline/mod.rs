@@ -6,6 +6,8 @@ mod byte_level;
 mod chunks;
 mod cuts;
 mod marked_bpe;
+mod marked_cuts;
+mod reaches;
 mod recent_words;
 mod unigram;
 mod whole_words;

@@ -3,6 +3,7 @@
 mod bert;
 mod byte_level;
 mod fixed_length;
+mod known_list;
 mod metaspace;
 mod pattern;
 mod scanner;
@@ -14,6 +15,7 @@ pub(crate) mod window;
 
 pub(crate) use bert::{CharKind, kind as bert_kind};
 pub(crate) use byte_level::{ByteLevel, write_bytes};
+pub(crate) use known_list::KnownList;
 pub(crate) use metaspace::{Metaspace, PrependScheme};
 pub(crate) use pattern::Pattern;
 pub(crate) use scanner::Scanner;
@@ -35,7 +37,7 @@ pub(crate) struct Word {
     pub(crate) end: usize,
 }
 
-/// A pre-tokenizer, compiled. Each variant has the name it has in `tokenizer.json`.
+/// A pre-tokenizer, compiled. Each variant but `KnownList` has the name it has in `tokenizer.json`.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum PreTokenizer {
     Bert,
@@ -53,6 +55,7 @@ pub(crate) enum PreTokenizer {
     WhitespaceSplit,
     Punctuation(Behavior),
     Sequence(Vec<PreTokenizer>),
+    KnownList(KnownList),
 }
 
 impl PreTokenizer {
@@ -63,6 +66,11 @@ impl PreTokenizer {
             PreTokenizer::Sequence(steps) => steps.iter().any(Self::goes_by_spans),
             _ => false,
         }
+    }
+
+    /// These steps one after the other, those that are known as a list in one.
+    pub(crate) fn sequence(steps: Vec<PreTokenizer>) -> Self {
+        PreTokenizer::Sequence(KnownList::find_in(steps))
     }
 
     /// Splits the words of `splits` further, and rewrites them where this pre-tokenizer does that. `normalized` is the
@@ -96,6 +104,9 @@ impl PreTokenizer {
             PreTokenizer::Punctuation(behavior) => splits.split(normalized, |text, within, words| {
                 let is_punctuation = |c| class(c).is_punctuation();
                 split::split(text, within, is_punctuation, *behavior, words);
+            }),
+            PreTokenizer::KnownList(list) => splits.split(normalized, |text, within, words| {
+                list.scanner().split(text, within, words);
             }),
             PreTokenizer::Sequence(steps) => steps.iter().try_for_each(|step| step.apply(normalized, splits))?,
         }

@@ -4,9 +4,11 @@ use std::borrow::Cow;
 use std::sync::OnceLock;
 
 use fancy_regex::{Regex, RegexBuilder};
-use serde::de::Error;
+use serde::de::Error as _;
+use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::known_list::KnownList;
 use super::scanner::Scanner;
 use crate::TokenizerError;
 
@@ -56,7 +58,10 @@ impl Serialize for Pattern {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let written = match self {
             Pattern::Literal(text) => Written::Literal(text.into()),
-            Pattern::Scanner(scanner) => Written::Regex(scanner.expression().into()),
+            Pattern::Scanner(scanner) => {
+                let expression = scanner.expression().ok_or_else(|| S::Error::custom("no expression"))?;
+                Written::Regex(expression.into())
+            }
             Pattern::Regex(regex) => Written::Regex(regex.as_str().into()),
         };
         written.serialize(serializer)
@@ -91,8 +96,12 @@ impl Pattern {
         if let Some(scanner) = Scanner::of(expression) {
             return Ok(Pattern::Scanner(scanner));
         }
+        let is_known = KnownList::knows(expression);
         let expression = Expression::new(with_its_words(expression));
-        expression.compiled().map_err(str::to_owned)?;
+        // One of a known list will hardly be looked for.
+        if !is_known {
+            expression.compiled().map_err(str::to_owned)?;
+        }
         Ok(Pattern::Regex(Box::new(expression)))
     }
 

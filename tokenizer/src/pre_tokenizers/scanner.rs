@@ -1,8 +1,10 @@
 //! The splitting expressions that byte-level tokenizers share, matched by hand: in linear time, one word at a time.
 //!
-//! Whatever comes, one of the alternatives of these expressions matches it, so words follow each other without a gap.
+//! Whatever comes, one of the alternatives of these expressions matches it, so words follow each other without a gap. Lists of
+//! pre-tokenizers that are known as a whole ([`KnownList`](super::KnownList)) have theirs here, too.
 
-use crate::unicode::RegexClass;
+use super::Word;
+use crate::unicode::{RegexClass, is_numeric};
 
 /// A well-known expression.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,23 +16,29 @@ pub(crate) enum Scanner {
         /// The most digits of a word.
         digits: usize,
     },
-    /// GPT-4o.
-    O200k,
+    /// GPT-4o and Llama 4, with contractions and numbers of 3 digits, and Tekken, without.
+    O200k { contractions: bool },
+    /// The list of DeepSeek-V3.
+    DeepSeek,
+    /// Each digit by itself, and between them GPT-2's expression.
+    DigitsGpt2,
 }
 
 /// The expressions as files write them.
-const KNOWN: [(&str, Scanner); 5] = [
+const KNOWN: [(&str, Scanner); 6] = [
     (GPT2, Scanner::Gpt2),
     (r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+", Scanner::Gpt2),
     (CL100K, Scanner::Cl100k { digits: 3 }),
     (QWEN, Scanner::Cl100k { digits: 1 }),
-    (O200K, Scanner::O200k),
+    (O200K, Scanner::O200k { contractions: true }),
+    (TEKKEN, Scanner::O200k { contractions: false }),
 ];
 const GPT2: &str = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+";
 const CL100K: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 const QWEN: &str =
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 const O200K: &str = r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+const TEKKEN: &str = r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 
 impl Scanner {
     /// The scanner that finds what `expression` finds.
@@ -38,9 +46,20 @@ impl Scanner {
         KNOWN.iter().find(|(known, _)| *known == expression).map(|&(_, scanner)| scanner)
     }
 
-    /// One of the expressions whose words it finds.
-    pub(crate) fn expression(self) -> &'static str {
-        KNOWN.iter().find(|(_, scanner)| *scanner == self).map_or(GPT2, |(expression, _)| expression)
+    /// One of the expressions whose words it finds, if it isn't that of a list.
+    pub(crate) fn expression(self) -> Option<&'static str> {
+        KNOWN.iter().find(|(_, scanner)| *scanner == self).map(|&(expression, _)| expression)
+    }
+
+    /// Appends the words of `text[within.start..within.end]`, which is all that it sees.
+    pub(super) fn split(self, text: &str, within: Word, words: &mut Vec<Word>) {
+        let text = &text[..within.end];
+        let mut start = within.start;
+        while start < text.len() {
+            let end = self.end(text, start);
+            words.push(Word { start, end });
+            start = end;
+        }
     }
 
     /// Where the word that begins at `start` ends. `text` goes on at `start`.
@@ -48,7 +67,9 @@ impl Scanner {
         match self {
             Scanner::Gpt2 => gpt2(text, start),
             Scanner::Cl100k { digits } => cl100k(text, start, digits),
-            Scanner::O200k => o200k(text, start),
+            Scanner::O200k { contractions } => o200k(text, start, contractions),
+            Scanner::DeepSeek => deep_seek(text, start),
+            Scanner::DigitsGpt2 => digits_gpt2(text, start),
         }
     }
 }
@@ -66,10 +87,15 @@ fn next_class(text: &str, at: usize) -> Option<(RegexClass, usize)> {
     next(text, at).map(|(c, end)| (RegexClass::of(c), end))
 }
 
+/// Gives the class of the character at a place and where the next begins; `None` at the end of what an expression sees.
+trait Next: Fn(usize) -> Option<(RegexClass, usize)> + Copy {}
+
+impl<F: Fn(usize) -> Option<(RegexClass, usize)> + Copy> Next for F {}
+
 /// The end of the run of characters from `at` on that `is_in` takes.
 #[inline]
-fn run(text: &str, mut at: usize, is_in: impl Fn(RegexClass) -> bool) -> usize {
-    while let Some((class, end)) = next_class(text, at)
+fn run(next: impl Next, mut at: usize, is_in: impl Fn(RegexClass) -> bool) -> usize {
+    while let Some((class, end)) = next(at)
         && is_in(class)
     {
         at = end;
@@ -78,15 +104,15 @@ fn run(text: &str, mut at: usize, is_in: impl Fn(RegexClass) -> bool) -> usize {
 }
 
 /// `\s+(?!\S)|\s+` where white space begins at `start`: the last of several leads the next word.
-fn white_space(text: &str, start: usize) -> usize {
+fn white_space(next: impl Next, start: usize) -> usize {
     let (mut at, mut last) = (start, start);
-    while let Some((class, end)) = next_class(text, at)
+    while let Some((class, end)) = next(at)
         && class.is_space()
     {
         last = at;
         at = end;
     }
-    if at == text.len() || last == start { at } else { last }
+    if next(at).is_none() || last == start { at } else { last }
 }
 
 /// `'s|'t|'re|'ve|'m|'ll|'d` where an apostrophe is at `at`, its end.
@@ -111,23 +137,38 @@ fn contraction(text: &str, at: usize, ignore_case: bool) -> Option<usize> {
 }
 
 fn gpt2(text: &str, start: usize) -> usize {
-    let Some((c, after)) = next(text, start) else {
+    gpt2_within(text, start, |at| next_class(text, at))
+}
+
+/// Of the part of the text that `next` sees.
+#[inline]
+fn gpt2_within(text: &str, start: usize, next: impl Next) -> usize {
+    let Some((first, after)) = next(start) else {
         return start;
     };
     if let Some(end) = contraction(text, start, false) {
         return end;
     }
-    let first = RegexClass::of(c);
     // A single space goes with the run that follows it.
-    let (class, from) = match next_class(text, after) {
-        Some(following) if c == ' ' => following,
+    let (class, from) = match next(after) {
+        Some(following) if text.as_bytes()[start] == b' ' => following,
         _ => (first, after),
     };
     match class {
-        _ if class.is_letter() => run(text, from, RegexClass::is_letter),
-        RegexClass::Number => run(text, from, |class| class == RegexClass::Number),
-        _ if class.is_symbol() => run(text, from, RegexClass::is_symbol),
-        _ => white_space(text, start),
+        _ if class.is_letter() => run(next, from, RegexClass::is_letter),
+        RegexClass::Number => run(next, from, |class| class == RegexClass::Number),
+        _ if class.is_symbol() => run(next, from, RegexClass::is_symbol),
+        _ => white_space(next, start),
+    }
+}
+
+fn digits_gpt2(text: &str, start: usize) -> usize {
+    // What a digit is was not measured on the expressions, but on `Digits`.
+    let next_char = |at| next(text, at).filter(|&(c, _)| !is_numeric(c));
+    let next = |at| next_char(at).map(|(c, end)| (RegexClass::of(c), end));
+    match text[start..].chars().next() {
+        Some(c) if is_numeric(c) => start + c.len_utf8(),
+        _ => gpt2_within(text, start, next),
     }
 }
 
@@ -141,8 +182,8 @@ fn cl100k(text: &str, start: usize, digits: usize) -> usize {
     let following = next_class(text, after);
     match (first, following) {
         (RegexClass::Number, _) => number(text, after, digits),
-        (RegexClass::Newline, _) => lines_or_space(text, start),
-        (_, Some((class, _))) if class.is_letter() => run(text, after, RegexClass::is_letter),
+        (RegexClass::Newline, _) => lines_or_space(|at| next_class(text, at), start),
+        (_, Some((class, _))) if class.is_letter() => run(|at| next_class(text, at), after, RegexClass::is_letter),
         _ if first.is_letter() => after,
         _ => symbols_or_space(text, start, false),
     }
@@ -161,10 +202,11 @@ fn number(text: &str, mut at: usize, digits: usize) -> usize {
 
 /// ` ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+`; with `slashes`, a `/` may be among the newlines.
 fn symbols_or_space(text: &str, start: usize, slashes: bool) -> usize {
+    let next = |at| next_class(text, at);
     let symbols = start + usize::from(text[start..].starts_with(' '));
-    let mut end = run(text, symbols, RegexClass::is_symbol);
+    let mut end = run(next, symbols, RegexClass::is_symbol);
     if end == symbols {
-        return lines_or_space(text, start);
+        return lines_or_space(next, start);
     }
     while let Some(b'\r' | b'\n') | Some(b'/') = text.as_bytes().get(end)
         && (slashes || text.as_bytes()[end] != b'/')
@@ -175,9 +217,9 @@ fn symbols_or_space(text: &str, start: usize, slashes: bool) -> usize {
 }
 
 /// `\s*[\r\n]+|\s+(?!\S)|\s+`: white space up to its last newline, else as ever.
-fn lines_or_space(text: &str, start: usize) -> usize {
+fn lines_or_space(next: impl Next, start: usize) -> usize {
     let (mut at, mut line) = (start, None);
-    while let Some((class, end)) = next_class(text, at)
+    while let Some((class, end)) = next(at)
         && class.is_space()
     {
         if class == RegexClass::Newline {
@@ -185,10 +227,10 @@ fn lines_or_space(text: &str, start: usize) -> usize {
         }
         at = end;
     }
-    line.unwrap_or_else(|| white_space(text, start))
+    line.unwrap_or_else(|| white_space(next, start))
 }
 
-fn o200k(text: &str, start: usize) -> usize {
+fn o200k(text: &str, start: usize, contractions: bool) -> usize {
     let Some((first, after)) = next_class(text, start) else {
         return start;
     };
@@ -199,10 +241,10 @@ fn o200k(text: &str, start: usize) -> usize {
     let word = word.or_else(|| capitals_then_small(text, start));
     let word = word.or_else(|| led.and_then(|from| capitals(text, from)));
     if let Some(end) = word.or_else(|| capitals(text, start)) {
-        return contraction(text, end, true).unwrap_or(end);
+        return if contractions { contraction(text, end, true).unwrap_or(end) } else { end };
     }
     match first {
-        RegexClass::Number => number(text, after, 3),
+        RegexClass::Number => number(text, after, if contractions { 3 } else { 1 }),
         _ => symbols_or_space(text, start, true),
     }
 }
@@ -226,15 +268,80 @@ fn capitals_then_small(text: &str, start: usize) -> Option<usize> {
             either = Some(end);
         }
     }
-    let end = run(text, at, may_be_small);
+    let end = run(|at| next_class(text, at), at, may_be_small);
     // Where no small letter follows, the run gives back what follows the last character that is either.
     if end > at { Some(end) } else { either }
 }
 
 /// `[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*`, its end.
 fn capitals(text: &str, start: usize) -> Option<usize> {
-    let end = run(text, start, may_be_capital);
-    (end > start).then(|| run(text, end, may_be_small))
+    let next = |at| next_class(text, at);
+    let end = run(next, start, may_be_capital);
+    (end > start).then(|| run(next, end, may_be_small))
+}
+
+/// `[一-龥぀-ゟ゠-ヿ]`
+pub(super) fn is_han_or_kana(c: char) -> bool {
+    matches!(c, '一'..='龥' | '\u{3040}'..='\u{30FF}')
+}
+
+/// `[\p{L}\p{M}]`
+pub(super) fn is_letter_or_mark(class: RegexClass) -> bool {
+    class.is_letter() || class == RegexClass::Mark
+}
+
+/// Numbers of up to 3 digits and runs of [`is_han_or_kana`] are cut out first; the last expression sees what is within or between them as if it
+/// were all.
+fn deep_seek(text: &str, start: usize) -> usize {
+    let Some((c, after)) = next(text, start) else {
+        return start;
+    };
+    let first = RegexClass::of(c);
+    if first == RegexClass::Number {
+        return number(text, after, 3);
+    }
+    let is_cut_out = is_han_or_kana(c);
+    let next = |at| {
+        let (c, end) = next(text, at).filter(|&(c, _)| is_han_or_kana(c) == is_cut_out)?;
+        Some((RegexClass::of(c), end)).filter(|&(class, _)| class != RegexClass::Number)
+    };
+    let following = next(after).map(|(class, _)| class);
+    match first {
+        _ if is_letter_or_mark(first) => run(next, after, is_letter_or_mark),
+        RegexClass::Symbol => {
+            let letters = text.as_bytes()[after..].iter().take_while(|byte| byte.is_ascii_alphabetic());
+            match if c.is_ascii() { letters.count() } else { 0 } {
+                0 => symbols_and_newlines(next, after),
+                letters => after + letters,
+            }
+        }
+        RegexClass::Space | RegexClass::Other if following.is_some_and(is_letter_or_mark) => {
+            run(next, after, is_letter_or_mark)
+        }
+        RegexClass::Space if c == ' ' && following == Some(RegexClass::Symbol) => symbols_and_newlines(next, after),
+        RegexClass::Other => unmatched(next, after),
+        _ => lines_or_space(next, start),
+    }
+}
+
+/// `[\p{P}\p{S}]*[\r\n]*`
+fn symbols_and_newlines(next: impl Next, start: usize) -> usize {
+    let end = run(next, start, |class| class == RegexClass::Symbol);
+    run(next, end, |class| class == RegexClass::Newline)
+}
+
+/// The end of what DeepSeek-V3's last expression doesn't match, from after its first character on. A letter takes the character before it
+/// along.
+fn unmatched(next: impl Next, mut end: usize) -> usize {
+    let mut last = end;
+    while let Some((class, after)) = next(end) {
+        match class {
+            RegexClass::Other => (last, end) = (end, after),
+            _ if is_letter_or_mark(class) => return last,
+            _ => break,
+        }
+    }
+    end
 }
 
 #[cfg(test)]
@@ -262,7 +369,7 @@ mod tests {
         prop::collection::vec(piece, 0..12).prop_map(|pieces| pieces.concat())
     }
 
-    static REGEXES: LazyLock<[Regex; 5]> =
+    static REGEXES: LazyLock<[Regex; 6]> =
         LazyLock::new(|| KNOWN.map(|(expression, _)| Regex::new(expression).expect("a known expression")));
 
     /// Whether the engine, whose Unicode is newer, takes every character for what the reference does.

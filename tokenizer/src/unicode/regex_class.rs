@@ -6,7 +6,7 @@ use super::regex_tables::{REGEX_BLOCKS, REGEX_CLASSES};
 /// The kind of a character in the terms of a splitting pattern.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RegexClass {
-    /// Anything else: punctuation, symbols, controls, the unassigned.
+    /// Anything else: controls, the unassigned, those of private use.
     Other,
     /// `\p{Lu}` and `\p{Lt}`
     Upper,
@@ -22,9 +22,11 @@ pub(crate) enum RegexClass {
     Space,
     /// `\r` and `\n`
     Newline,
+    /// `\p{P}` and `\p{S}`
+    Symbol,
 }
 
-const CLASSES: [RegexClass; 8] = [
+const CLASSES: [RegexClass; 16] = [
     RegexClass::Other,
     RegexClass::Upper,
     RegexClass::Lower,
@@ -33,6 +35,15 @@ const CLASSES: [RegexClass; 8] = [
     RegexClass::Number,
     RegexClass::Space,
     RegexClass::Newline,
+    RegexClass::Symbol,
+    // So many are numbered; the rest makes looking one up need no check.
+    RegexClass::Other,
+    RegexClass::Other,
+    RegexClass::Other,
+    RegexClass::Other,
+    RegexClass::Other,
+    RegexClass::Other,
+    RegexClass::Other,
 ];
 
 impl RegexClass {
@@ -41,7 +52,7 @@ impl RegexClass {
         let code = c as u32;
         let block = REGEX_BLOCKS[(code >> BLOCK_BITS) as usize] as usize;
         let number = REGEX_CLASSES[(block << BLOCK_BITS) | (code & ((1 << BLOCK_BITS) - 1)) as usize];
-        CLASSES[usize::from(number & 7)]
+        CLASSES[usize::from(number & 15)]
     }
 
     /// `\p{L}`
@@ -59,6 +70,6 @@ impl RegexClass {
     /// `[^\s\p{L}\p{N}]`
     #[inline]
     pub(crate) fn is_symbol(self) -> bool {
-        matches!(self, RegexClass::Other | RegexClass::Mark)
+        matches!(self, RegexClass::Symbol | RegexClass::Other | RegexClass::Mark)
     }
 }

@@ -160,7 +160,7 @@ pub(super) fn parse<'a>(
             let fields: SequenceFields = file.part(raw, path)?;
             let steps = fields.pretokenizers.into_iter().enumerate();
             let step = |(at, raw)| parse(file, raw, &format!("{path}.pretokenizers[{at}]"), depth + 1);
-            PreTokenizer::Sequence(steps.map(step).collect::<Result<_, _>>()?)
+            PreTokenizer::sequence(steps.map(step).collect::<Result<_, _>>()?)
         }
         other => return Err(file.unsupported(path, "a pre-tokenizer", other, SUPPORTED)),
     })

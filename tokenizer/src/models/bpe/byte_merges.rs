@@ -1,6 +1,6 @@
 //! The merges of single bytes, with which every word of a byte-level model begins.
 
-use super::merge_table::MergeTable;
+use super::merge_table::{MergeTable, NEVER};
 use crate::TokenizerError;
 use crate::compiled::{Reader, Writer};
 use crate::numbers::Numbers;
@@ -16,6 +16,16 @@ impl ByteMerges {
     pub(super) fn new(merges: &MergeTable, ids: Box<[u32; 256]>) -> Self {
         let pair = |left: &u32| ids.map(|right| merges.rank(*left, right));
         let pairs: Vec<u32> = ids.iter().flat_map(pair).collect();
+        ByteMerges { ids, pairs: pairs.into() }
+    }
+
+    /// Of bytes of ASCII; no other has a merge.
+    pub(super) fn of_ascii(merges: &MergeTable, ids: Box<[u32; 256]>) -> Self {
+        let rank = |pair: usize| match (pair >> 8, pair & 0xFF) {
+            (left @ ..0x80, right @ ..0x80) => merges.rank(ids[left], ids[right]),
+            _ => NEVER,
+        };
+        let pairs: Vec<u32> = (0..256 * 256).map(rank).collect();
         ByteMerges { ids, pairs: pairs.into() }
     }
 

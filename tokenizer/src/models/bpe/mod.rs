@@ -198,13 +198,28 @@ impl Bpe {
         Some(ByteMerges::new(&self.merges, ids))
     }
 
+    /// The merges of characters of ASCII, `mark` in the place of the space, where each is a token or has one for its byte, and characters are
+    /// looked up as they are.
+    pub(crate) fn ascii_merges(&self, mark: char) -> Option<ByteMerges> {
+        if !self.merges_characters_alone() {
+            return None;
+        }
+        let mut ids = Box::new([0; 256]);
+        for (byte, id) in (0..0x80).zip(ids.iter_mut()) {
+            let c = if byte == b' ' { mark } else { char::from(byte) };
+            let of_byte = || self.byte_tokens.as_ref().and_then(|tokens| tokens[usize::from(byte)]);
+            *id = self.vocabulary.token_to_id(c.encode_utf8(&mut [0; 4])).or_else(of_byte)?;
+        }
+        Some(ByteMerges::of_ascii(&self.merges, ids))
+    }
+
     /// Appends the ids that merging gives for a word of bytes.
     #[inline]
     pub(crate) fn merge_bytes(&self, word: &[u8], of_bytes: &ByteMerges, scratch: &mut Scratch, ids: &mut Vec<u32>) {
         self.merges.merge_bytes(word, of_bytes, scratch, ids);
     }
 
-    pub(super) fn tokenize(
+    pub(crate) fn tokenize(
         &self,
         word: &str,
         scratch: &mut Scratch,
