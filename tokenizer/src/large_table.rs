@@ -7,10 +7,6 @@ use std::ops::{Deref, DerefMut};
 use bytemuck::Pod;
 use memmap2::MmapMut;
 
-/// So many slots of a hash table are looked at for a key. Those of tables that are full to four fifths are found long before; who writes a file so
-/// that its tokens collide gains nothing by having more of them.
-pub(crate) const MOST_PROBES: usize = 1024;
-
 /// Bytes of a huge page.
 const HUGE: usize = 2 << 20;
 

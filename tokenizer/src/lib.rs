@@ -32,6 +32,8 @@ mod batch;
 mod both;
 mod byte_alphabet;
 mod char_offsets;
+#[cfg(test)]
+mod collisions;
 mod compiled;
 mod decode_stream;
 mod decoders;
@@ -49,6 +51,7 @@ mod options;
 mod pipeline;
 mod pool;
 mod pre_tokenizers;
+mod probes;
 mod processors;
 mod special_tokens;
 mod tokenizer;

@@ -1,5 +1,6 @@
 //! The compiled tokenizer: encoding, decoding, looking up.
 
+use std::fmt;
 use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::Arc;
@@ -30,7 +31,6 @@ use crate::truncation::{rooms, windows};
 /// assert_eq!(tokenizer.decode(&ids, &Default::default())?, "[CLS] hello, world! [SEP]");
 /// # Ok::<(), loquat_tokenizer::TokenizerError>(())
 /// ```
-#[derive(Debug)]
 pub struct Tokenizer {
     pub(crate) pipeline: Pipeline,
     pub(crate) processor: PostProcessor,
@@ -42,6 +42,28 @@ pub struct Tokenizer {
     pub(crate) padding_side: Side,
     pub(crate) truncation_side: Side,
     pub(crate) clean_up: Option<bool>,
+}
+
+/// What it is made of, without its tables.
+///
+/// ```
+/// # let vocabulary = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nhello\nworld\n,\n!\n##s\n";
+/// # let tokenizer = loquat_tokenizer::Tokenizer::from_vocab("vocab.txt", vocabulary.as_bytes())?;
+/// let text = format!("{tokenizer:?}");
+/// assert!(text.starts_with("Tokenizer { model: \"WordPiece\", vocab_size: 10, normalizer: "));
+/// # Ok::<(), loquat_tokenizer::TokenizerError>(())
+/// ```
+impl fmt::Debug for Tokenizer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tokenizer")
+            .field("model", &self.pipeline.model.name())
+            .field("vocab_size", &self.vocab_size())
+            .field("normalizer", &self.pipeline.normalizer)
+            .field("pre_tokenizer", &self.pipeline.pre_tokenizer)
+            .field("added_tokens", &self.added_tokens().len())
+            .field("special_tokens", &self.special_tokens)
+            .finish_non_exhaustive()
+    }
 }
 
 /// What [`Tokenizer::encode_ids`] did.

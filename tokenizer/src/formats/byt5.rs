@@ -41,7 +41,7 @@ pub(super) fn load(folder: &Path, mut side_files: SideFiles) -> Result<Tokenizer
     }
     let parts = BpeParts {
         vocabulary: builder.build().map_err(|fault| invalid(format!("{fault:?}")))?,
-        tokens: None,
+        table: None,
         merges: MergeList::default(),
         unk_token: None,
         continuing_subword_prefix: String::new(),

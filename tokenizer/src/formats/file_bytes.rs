@@ -5,6 +5,7 @@ use std::io::{self, Read};
 use std::ops::Deref;
 use std::path::Path;
 
+use crate::both::both;
 use crate::large_table::LargeTable;
 
 /// So many bytes are read into memory of their own: first use of ordinary memory takes about as long as reading does.
@@ -12,6 +13,21 @@ const LARGE: usize = 4 << 20;
 
 /// No file of a tokenizer has so many. Whether there is memory for them shows as they are read.
 const HUGE: usize = 256 << 20;
+
+/// Reads so many bytes from the beginning of a file, in two halves.
+#[cfg(unix)]
+fn fill(file: &File, bytes: &mut [u8]) -> io::Result<()> {
+    use std::os::unix::fs::FileExt;
+    let middle = bytes.len() / 2;
+    let (first, second) = bytes.split_at_mut(middle);
+    let read = both(|| file.read_exact_at(first, 0), || file.read_exact_at(second, middle as u64));
+    read.0.and(read.1)
+}
+
+#[cfg(not(unix))]
+fn fill(mut file: &File, bytes: &mut [u8]) -> io::Result<()> {
+    file.read_exact(bytes)
+}
 
 /// All bytes of a file.
 pub(crate) enum FileBytes {
@@ -30,8 +46,8 @@ impl FileBytes {
             return Ok(FileBytes::Small(bytes));
         }
         let mut bytes = LargeTable::new(length);
-        match file.read_exact(&mut bytes).and_then(|()| file.read(&mut [0])) {
-            Ok(0) => Ok(FileBytes::Large(bytes)),
+        match fill(&file, &mut bytes).and_then(|()| file.metadata()) {
+            Ok(metadata) if metadata.len() == length as u64 => Ok(FileBytes::Large(bytes)),
             // Its length isn't what it was.
             _ => std::fs::read(path).map(FileBytes::Small),
         }

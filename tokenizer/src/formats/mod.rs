@@ -34,3 +34,17 @@ fn read_if_there(path: &Path) -> Result<Option<FileBytes>, TokenizerError> {
         Err(error) => Err(error),
     }
 }
+
+/// The text of a file of lines.
+fn utf8<'a>(name: &str, bytes: &'a [u8]) -> Result<&'a str, TokenizerError> {
+    std::str::from_utf8(bytes).map_err(|error| {
+        let before = &bytes[..error.valid_up_to()];
+        let byte = bytes.get(error.valid_up_to()).copied().unwrap_or_default();
+        TokenizerError::Invalid {
+            file: name.to_owned(),
+            path: format!("line {}", 1 + before.iter().filter(|&&byte| byte == b'\n').count()),
+            expected: "UTF-8".to_owned(),
+            found: format!("the byte 0x{byte:02X}, which is not"),
+        }
+    })
+}

@@ -5,9 +5,9 @@ use std::path::Path;
 
 use super::json::JsonFile;
 use super::outline;
-use super::read;
 use super::side_files::{SideFiles, model_type};
 use super::vocabulary_map::VocabularyMap;
+use super::{read, utf8};
 use crate::added_vocabulary::{AddedVocabulary, ListedIds};
 use crate::decoders::{BpeDecoder, Decoder, StripDecoder};
 use crate::models::{Bpe, BpeParts, MergeList, Model, Vocabulary};
@@ -134,7 +134,7 @@ pub(super) fn load(folder: &Path, merges: &[u8], side_files: SideFiles) -> Resul
     let marks_ends = matches!(family, Family::Gpt | Family::Clip);
     let parts = BpeParts {
         vocabulary,
-        tokens: None,
+        table: None,
         merges,
         unk_token: names.unk.clone().filter(|_| marks_ends),
         continuing_subword_prefix: String::new(),
@@ -219,11 +219,7 @@ fn merge_list(name: &str, bytes: &[u8]) -> Result<(MergeList, Vec<usize>), Token
         expected: expected.to_owned(),
         found,
     };
-    let text = std::str::from_utf8(bytes).map_err(|error| {
-        let before = &bytes[..error.valid_up_to()];
-        let line = 1 + before.iter().filter(|&&byte| byte == b'\n').count();
-        fault(line, "UTF-8", "bytes that are not".to_owned())
-    })?;
+    let text = utf8(name, bytes)?;
     let (mut merges, mut lines) = (MergeList::default(), Vec::new());
     for (line, merge) in (1..).zip(text.lines()) {
         if merge.is_empty() || merge.starts_with(VERSION) {

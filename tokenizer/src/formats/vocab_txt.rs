@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use super::side_files::SideFiles;
+use super::utf8;
 use crate::added_vocabulary::{AddedVocabulary, ListedIds};
 use crate::decoders::{Decoder, WordPieceDecoder};
 use crate::models::vocabulary::{VocabularyBuilder, VocabularyFault};
@@ -100,13 +101,14 @@ fn vocabulary(name: &str, bytes: &[u8]) -> Result<Vocabulary, TokenizerError> {
         expected: expected.to_owned(),
         found,
     };
-    let text = std::str::from_utf8(bytes).map_err(|error| {
-        let before = &bytes[..error.valid_up_to()];
-        let line = 1 + before.iter().filter(|&&byte| byte == b'\n').count();
-        let byte = bytes.get(error.valid_up_to()).copied().unwrap_or_default();
-        fault(line, "UTF-8", format!("the byte 0x{byte:02X}, which is not"))
-    })?;
-    let fault_of_all = |error: VocabularyFault| fault(1, "every token once", format!("{error:?}"));
+    let text = utf8(name, bytes)?;
+    let fault_of_all = |error: VocabularyFault| {
+        let line = match &error {
+            VocabularyFault::Collides(token) => text.lines().position(|line| line == token).unwrap_or(0),
+            _ => 0,
+        };
+        fault(line + 1, "a vocabulary that can be looked up", error.found())
+    };
     let all = |_: usize, _: &str| true;
     match builder(text, fault, all)?.build() {
         Err(VocabularyFault::DuplicateToken(_)) => {

@@ -45,6 +45,15 @@ pub(super) struct ScoredPieces {
     pub(super) scores: Vec<f64>,
 }
 
+impl ScoredPieces {
+    /// Adds all pieces of another after these. `None` where they are too many.
+    pub(super) fn append(&mut self, other: Self) -> Option<()> {
+        self.pieces.append(other.pieces, u32::try_from(self.scores.len()).ok()?).ok()?;
+        self.scores.extend_from_slice(&other.scores);
+        Some(())
+    }
+}
+
 impl<'de> Deserialize<'de> for ScoredPieces {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_seq(PiecesVisitor)

@@ -1,13 +1,15 @@
 //! How a word becomes tokens: one file per model.
 
-mod bpe;
+pub(crate) mod bpe;
 mod mapped;
 mod unigram;
 pub(crate) mod vocabulary;
 mod wordlevel;
 mod wordpiece;
 
-pub(crate) use bpe::{Bpe, BpeParts, ByteMerges, MergeList, Scratch as BpeScratch, ShortTokens};
+pub(crate) use bpe::{
+    Bpe, BpeParts, ByteMerges, MergeList, MergeTable, Resolver, Scratch as BpeScratch, ShortTokens, only_space,
+};
 pub(crate) use mapped::{Mapped, Pieces};
 pub(crate) use unigram::{Scratch as UnigramScratch, Unigram, UnigramFault, UnigramParts};
 pub(crate) use vocabulary::Vocabulary;
@@ -45,6 +47,17 @@ pub(crate) struct ModelScratch {
 }
 
 impl Model {
+    /// The algorithm, as `tokenizer.json` calls it.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Model::Bpe(_) => "BPE",
+            Model::Mapped(_) => "Mapped",
+            Model::Unigram(_) => "Unigram",
+            Model::WordLevel(_) => "WordLevel",
+            Model::WordPiece(_) => "WordPiece",
+        }
+    }
+
     /// Appends the tokens of one word, which isn't empty.
     ///
     /// Fails where the word needs the token for unknown words and the vocabulary has none.

@@ -4,10 +4,12 @@ use std::collections::HashMap;
 use std::ops::{Deref, DerefMut, Range};
 
 use crate::TokenizerError;
+use crate::both::both;
 use crate::compiled::{Reader, Writer};
 use crate::double_array::DoubleArray;
-use crate::large_table::{LargeTable, MOST_PROBES};
+use crate::large_table::LargeTable;
 use crate::numbers::{Numbers, Text};
+use crate::probes::probes;
 
 /// FNV-1a, byte by byte, so that the hashes of all prefixes of a text come in one pass over it.
 #[derive(Clone, Copy)]
@@ -27,7 +29,7 @@ impl PrefixHash {
 
     /// The low bits of FNV depend on the low bits of the input only; fold the high ones in.
     #[inline]
-    fn mixed(self) -> u64 {
+    pub(crate) fn mixed(self) -> u64 {
         self.0 ^ (self.0 >> 32)
     }
 }
@@ -43,7 +45,7 @@ type Slot = [u32; 2];
 const FREE: Slot = [0, EMPTY_SLOT];
 
 /// A power of two of slots, of which so many entries take half at most.
-fn slots(entries: usize) -> usize {
+pub(crate) fn slots(entries: usize) -> usize {
     entries.saturating_mul(2).next_power_of_two().max(2)
 }
 
@@ -68,10 +70,8 @@ impl<S: Deref<Target = [Slot]>> PieceTable<S> {
     #[inline]
     pub(crate) fn find(&self, hash: PrefixHash, is_it: impl Fn(u32) -> bool) -> Option<u32> {
         let slots = &*self.slots;
-        let mask = slots.len().wrapping_sub(1);
         let tag = (hash.0 >> 32) as u32;
-        let mut at = hash.mixed() as usize & mask;
-        for _ in 0..MOST_PROBES {
+        for at in probes(hash.mixed() as usize, slots.len()) {
             let [slot_tag, entry] = *slots.get(at)?;
             if entry == EMPTY_SLOT {
                 return None;
@@ -79,7 +79,6 @@ impl<S: Deref<Target = [Slot]>> PieceTable<S> {
             if slot_tag == tag && is_it(entry) {
                 return Some(entry);
             }
-            at = (at + 1) & mask;
         }
         None
     }
@@ -115,10 +114,8 @@ impl<S: DerefMut<Target = [Slot]>> PieceTable<S> {
     #[inline]
     fn insert_unless(&mut self, hash: PrefixHash, entry: u32, is_it: impl Fn(u32) -> bool) -> Result<(), Refused> {
         let slots = &mut *self.slots;
-        let mask = slots.len() - 1;
         let tag = (hash.0 >> 32) as u32;
-        let mut at = hash.mixed() as usize & mask;
-        for _ in 0..MOST_PROBES {
+        for at in probes(hash.mixed() as usize, slots.len()) {
             let slot = &mut slots[at];
             if slot[1] == EMPTY_SLOT {
                 *slot = [tag, entry];
@@ -127,7 +124,6 @@ impl<S: DerefMut<Target = [Slot]>> PieceTable<S> {
             if slot[0] == tag && is_it(slot[1]) {
                 return Err(Refused::Known);
             }
-            at = (at + 1) & mask;
         }
         Err(Refused::Collides)
     }
@@ -156,14 +152,26 @@ type Entry = [u32; 2];
 
 /// The texts of tokens.
 #[derive(Clone, Copy)]
-struct Texts<'a> {
-    bytes: &'a [u8],
+pub(crate) struct Texts<'a> {
+    /// Of all of them, one after the other.
+    pub(crate) bytes: &'a [u8],
     entries: &'a [Entry],
 }
 
 impl<'a> Texts<'a> {
+    pub(crate) fn entries(&self) -> Range<u32> {
+        0..self.entries.len() as u32
+    }
+
+    /// The id of an entry.
     #[inline]
-    fn range(&self, entry: u32) -> Range<usize> {
+    pub(crate) fn id(&self, entry: u32) -> u32 {
+        self.entries.get(entry as usize).map_or(0, |&[_, id]| id)
+    }
+
+    /// Where in the bytes of all an entry is.
+    #[inline]
+    pub(crate) fn range(&self, entry: u32) -> Range<usize> {
         let end = |entry: usize| self.entries.get(entry).map_or(0, |&[end, _]| end as usize);
         let entry = entry as usize;
         entry.checked_sub(1).map_or(0, end)..end(entry)
@@ -198,6 +206,21 @@ pub(crate) enum VocabularyFault {
     },
 }
 
+impl VocabularyFault {
+    /// What was found, for an error.
+    pub(crate) fn found(&self) -> String {
+        match self {
+            VocabularyFault::TooLarge => "4 GiB of tokens or more".to_owned(),
+            VocabularyFault::NotUtf8 => "a token that is not UTF-8".to_owned(),
+            VocabularyFault::DuplicateToken(token) => format!("{token:?} twice"),
+            VocabularyFault::Collides(token) => format!("many tokens with the hash of {token:?}"),
+            VocabularyFault::DuplicateId { id, tokens } => {
+                format!("id {id} for both {:?} and {:?}", tokens.0, tokens.1)
+            }
+        }
+    }
+}
+
 impl VocabularyBuilder {
     pub(crate) fn push(&mut self, token: &str, id: u32) -> Result<(), VocabularyFault> {
         self.text.extend_from_slice(token.as_bytes());
@@ -218,6 +241,30 @@ impl VocabularyBuilder {
         let end = u32::try_from(self.text.len()).map_err(|_| VocabularyFault::TooLarge)?;
         self.entries.push([end, id]);
         Ok(())
+    }
+
+    /// Adds all tokens of another, to whose ids so much is added.
+    pub(crate) fn append(&mut self, other: Self, to_ids: u32) -> Result<(), VocabularyFault> {
+        let before = u32::try_from(self.text.len()).map_err(|_| VocabularyFault::TooLarge)?;
+        u32::try_from(self.text.len() + other.text.len()).map_err(|_| VocabularyFault::TooLarge)?;
+        self.text.extend_from_slice(&other.text);
+        // The sum of both lengths fits, so that each end does.
+        let moved = other.entries.iter().map(|&[end, id]| Some([before + end, id.checked_add(to_ids)?]));
+        let count = self.entries.len() + other.entries.len();
+        self.entries.extend(moved.map_while(|entry| entry));
+        if self.entries.len() == count { Ok(()) } else { Err(VocabularyFault::TooLarge) }
+    }
+
+    /// As [`build`](Self::build), and what `other` makes of the tokens meanwhile.
+    pub(crate) fn build_with<T: Send>(
+        self,
+        other: impl Fn(Texts) -> T + Sync,
+    ) -> Result<(Vocabulary, T), VocabularyFault> {
+        let (table, made) = both(|| self.table(), || other(self.texts()));
+        match table {
+            Ok(table) => Ok((self.with_table(table)?, made)),
+            Err(_) => Ok((self.build()?, made)),
+        }
     }
 
     pub(crate) fn build(self) -> Result<Vocabulary, VocabularyFault> {
@@ -328,19 +375,9 @@ impl Vocabulary {
         0..self.entries.len() as u32
     }
 
-    fn texts(&self) -> Texts<'_> {
+    /// The texts of all entries.
+    pub(crate) fn texts(&self) -> Texts<'_> {
         Texts { bytes: self.text.as_bytes(), entries: &self.entries }
-    }
-
-    /// The texts of all entries, one after the other.
-    pub(crate) fn text(&self) -> &str {
-        &self.text
-    }
-
-    /// Where in [`text`](Self::text) an entry is.
-    #[inline]
-    pub(crate) fn range_of(&self, entry: u32) -> Range<usize> {
-        self.texts().range(entry)
     }
 
     /// The text of an entry that this vocabulary gave; nothing for another.
@@ -398,16 +435,12 @@ impl VocabularyBuilder {
         if self.entries.len() < MANY {
             return Ok((self.build_with_repeats()?, None));
         }
-        let trie = || {
-            let texts = self.texts();
-            let keys = self.entries.iter().zip(0..).map(|(&[_, id], entry)| (texts.of(entry), id));
+        let trie = |texts: Texts| {
+            let keys = texts.entries().map(|entry| (texts.of(entry), texts.id(entry)));
             let keys: Vec<(&[u8], u32)> = keys.filter(|(token, _)| !token.is_empty()).collect();
             DoubleArray::build(&keys).ok()
         };
-        let (table, trie) = std::thread::scope(|scope| {
-            let trie = std::thread::Builder::new().spawn_scoped(scope, trie);
-            (self.table(), trie.ok().and_then(|trie| trie.join().ok()).flatten())
-        });
+        let (table, trie) = both(|| self.table(), || trie(self.texts()));
         match table {
             Ok(table) => Ok((self.with_table(table)?, trie)),
             Err(_) => Ok((self.build_with_repeats()?, None)),
@@ -447,6 +480,7 @@ mod tests {
     use std::cell::Cell;
 
     use super::*;
+    use crate::probes::MOST_PROBES;
 
     #[test]
     fn tokens_that_collide_are_refused_after_so_many_probes() {

@@ -18,6 +18,8 @@ mod word_table;
 use cuts::Neighbours;
 use whole_words::WholeWords;
 use word_table::WordTable;
+#[cfg(test)]
+pub(crate) use word_table::place_of_word;
 
 use crate::TokenizerError;
 use crate::added_vocabulary::{AddedVocabulary, Piece};

@@ -3,13 +3,12 @@
 //! What matters is that the tables stay in the nearest caches: a slot is four bytes, and keys lie in the order of the vocabulary, whose
 //! frequent words come first, so that these share cache lines.
 
-use std::collections::HashMap;
-
 use crate::TokenizerError;
 use crate::both::both;
 use crate::compiled::{Reader, Writer};
-use crate::large_table::MOST_PROBES;
+use crate::double_array::DoubleArray;
 use crate::numbers::{Element, Numbers};
+use crate::probes::probes;
 
 /// An odd number whose products spread over the upper bits: 2^64 divided by the golden ratio.
 const SPREAD: u64 = 0x9E37_79B9_7F4A_7C15;
@@ -83,6 +82,12 @@ struct Table<K: Key> {
     ids: Numbers<u32>,
 }
 
+/// Where among so many slots a word of up to eight bytes is looked for first.
+#[cfg(test)]
+pub(crate) fn place_of_word(word: &str, slots: usize) -> usize {
+    place(word_key(word.as_bytes()).map_or(0, |key| (key as u64).hash()), shift(slots)).0
+}
+
 /// For so many slots, a power of two that is not 1, how far down the upper bits of a hash have to go.
 fn shift(slots: usize) -> u32 {
     u64::BITS - slots.trailing_zeros()
@@ -105,8 +110,7 @@ impl<K: Key> Table<K> {
         let (keys, ids): (Vec<K>, Vec<u32>) = entries.into_iter().unzip();
         for (key, index) in keys.iter().zip(1u32..) {
             let (first, tag) = place(key.hash(), shift);
-            let mut places = (first..first + MOST_PROBES).map(|at| at & (slots.len() - 1));
-            let free = places.find(|&at| slots[at] == 0)?;
+            let free = probes(first, slots.len()).find(|&at| slots[at] == 0)?;
             slots[free] = tag << INDEX_BITS | index;
         }
         Some(Table { slots: slots.into(), shift, keys: keys.into(), ids: ids.into() })
@@ -126,8 +130,8 @@ impl<K: Key> Table<K> {
     #[inline]
     fn find(&self, key: K) -> Option<u32> {
         let slots = &*self.slots;
-        let (mut at, tag) = place(key.hash(), self.shift);
-        for _ in 0..MOST_PROBES {
+        let (first, tag) = place(key.hash(), self.shift);
+        for at in probes(first, slots.len()) {
             let slot = *slots.get(at)?;
             if slot == 0 {
                 return None;
@@ -138,7 +142,6 @@ impl<K: Key> Table<K> {
                     return self.ids.get(index).copied();
                 }
             }
-            at = (at + 1) & (slots.len() - 1);
         }
         None
     }
@@ -230,25 +233,35 @@ impl Letters {
     }
 }
 
-/// The few pieces of more than sixteen bytes.
+/// The few pieces of more than sixteen bytes. However many lengths they have, none is looked for beyond what a word shares with one of them.
 #[derive(Debug)]
 struct TooLong {
-    ids: HashMap<Box<[u8]>, u32>,
-    /// Their lengths, the longest first.
-    lengths: Vec<usize>,
+    /// In the order of their bytes.
+    pieces: Vec<(Box<[u8]>, u32)>,
+    ids: DoubleArray,
 }
 
 impl TooLong {
-    fn new(pieces: Vec<(Box<[u8]>, u32)>) -> Self {
-        let mut lengths: Vec<usize> = pieces.iter().map(|(piece, _)| piece.len()).collect();
-        lengths.sort_unstable_by(|a, b| b.cmp(a));
-        lengths.dedup();
-        TooLong { ids: pieces.into_iter().collect(), lengths }
+    /// Takes distinct pieces; `None` where a trie doesn't take them.
+    fn new(mut pieces: Vec<(Box<[u8]>, u32)>) -> Option<Self> {
+        pieces.sort_unstable();
+        Some(TooLong { ids: DoubleArray::build(&pieces).ok()?, pieces })
     }
 
     /// The longest one that `word` begins with, and its length.
     fn longest(&self, word: &[u8]) -> Option<(u32, usize)> {
-        self.lengths.iter().find_map(|&len| Some((*self.ids.get(word.get(..len)?)?, len)))
+        let mut cursor = self.ids.root();
+        let mut longest = None;
+        for (&byte, len) in word.iter().zip(1..) {
+            #[cfg(test)]
+            crate::probes::count();
+            let Some(next) = cursor.step(byte) else {
+                break;
+            };
+            cursor = next;
+            longest = cursor.value().map(|id| (id, len)).or(longest);
+        }
+        longest
     }
 }
 
@@ -288,7 +301,7 @@ impl Pieces {
         let mut pieces = Pieces {
             short: Table::new(short.collect())?,
             long: Table::new(long)?,
-            too_long: TooLong::new(too_long.clone()),
+            too_long: TooLong::new(too_long.clone())?,
             beginnings: Numbers::default(),
             beginnings_shift: 0,
             letters: Letters(Numbers::default()),
@@ -301,9 +314,7 @@ impl Pieces {
     fn write(&self, writer: &mut Writer) {
         writer.within("short", |writer| self.short.write(writer));
         writer.within("long", |writer| self.long.write(writer));
-        let mut too_long: Vec<(&[u8], u32)> = self.too_long.ids.iter().map(|(piece, &id)| (&**piece, id)).collect();
-        too_long.sort_unstable();
-        writer.json("too_long", &too_long);
+        writer.json("too_long", &self.too_long.pieces);
         writer.numbers("beginnings", &self.beginnings);
         writer.numbers("letters", &self.letters.0);
     }
@@ -321,10 +332,11 @@ impl Pieces {
         if too_long.iter().any(|(piece, _)| piece.len() <= LONGEST) {
             return Err(reader.invalid("too_long", format!("pieces of more than {LONGEST} bytes"), "a shorter one"));
         }
+        let too_long = TooLong::new(too_long.into_iter().map(|(piece, id)| (piece.into(), id)).collect());
         Ok(Pieces {
             short: Table::read(&reader.within("short"))?,
             long: Table::read(&reader.within("long"))?,
-            too_long: TooLong::new(too_long.into_iter().map(|(piece, id)| (piece.into(), id)).collect()),
+            too_long: too_long.ok_or_else(|| reader.invalid("too_long", "pieces that differ", "others"))?,
             beginnings_shift: shift(beginnings.len()),
             beginnings,
             letters: Letters(letters),
@@ -333,7 +345,7 @@ impl Pieces {
 
     /// `None` where too many collide.
     fn find_beginnings(&mut self) -> Option<()> {
-        let too_long: Vec<u64> = self.too_long.ids.keys().map(|piece| first_bytes(piece)).collect();
+        let too_long: Vec<u64> = self.too_long.pieces.iter().map(|(piece, _)| first_bytes(piece)).collect();
         let long = self.long.keys.iter().map(|&key| key as u64).chain(too_long.iter().copied());
         let keys = self.short.keys.iter().copied().chain(long);
         let heads = |key: u64| (1..=BEGINNING).map(move |len| head(key, len) as u32);
@@ -432,14 +444,9 @@ impl Pieces {
 /// Where this beginning is, or would be; where another is, if too many collide.
 #[inline]
 fn slot(beginnings: &[[u32; 3]], shift: u32, key: u32) -> usize {
-    let mut at = (u64::from(key).hash() >> shift) as usize;
-    for _ in 0..MOST_PROBES {
-        if beginnings.get(at).is_none_or(|&[found, ..]| found == key || found == 0) {
-            break;
-        }
-        at = (at + 1) & (beginnings.len() - 1);
-    }
-    at
+    let first = (u64::from(key).hash() >> shift) as usize;
+    let is_it = |&at: &usize| beginnings.get(at).is_none_or(|&[found, ..]| found == key || found == 0);
+    probes(first, beginnings.len()).find(is_it).unwrap_or(first)
 }
 
 /// The pieces that words begin with, or go on with, each distinct.
@@ -593,6 +600,7 @@ impl WordTable {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::probes::MOST_PROBES;
 
     /// Keys of so many words that have the same place in the table of so many.
     fn collide(words: usize, shift: u32) -> Vec<(u64, u32)> {

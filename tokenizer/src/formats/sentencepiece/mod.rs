@@ -201,7 +201,7 @@ impl Assembly<'_> {
             let merges = merges::of_scores(&vocabulary, pieces);
             let unk_token = self.unk_id(spm).and_then(|id| vocabulary.id_to_token(id)).map(str::to_owned);
             let parts = BpeParts {
-                tokens: None,
+                table: None,
                 merges,
                 unk_token,
                 continuing_subword_prefix: String::new(),

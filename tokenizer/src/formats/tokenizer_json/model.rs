@@ -6,12 +6,11 @@ use serde_json::value::RawValue;
 use super::JsonFile;
 use crate::TokenizerError;
 use crate::formats::merges::Merges;
-use crate::formats::outline::{Large, LargeVocabulary};
+use crate::formats::outline::{Large, LargeMerges, LargeVocabulary};
 use crate::formats::vocabulary_map::{ScoredPieces, VocabularyMap};
-use crate::models::vocabulary::VocabularyFault;
 use crate::models::{
-    Bpe, BpeParts, Model, Unigram, UnigramFault, UnigramParts, Vocabulary, WordLevel, WordPiece, WordPieceFault,
-    WordPieceParts,
+    Bpe, BpeParts, MergeList, Model, Unigram, UnigramFault, UnigramParts, Vocabulary, WordLevel, WordPiece,
+    WordPieceFault, WordPieceParts,
 };
 
 const SUPPORTED: &str = "BPE, Unigram, WordLevel, WordPiece";
@@ -88,12 +87,12 @@ fn vocabulary<'a>(
     large: Option<LargeVocabulary>,
 ) -> Result<Vocabulary, TokenizerError> {
     let builder = match large {
-        Some(LargeVocabulary::Made(vocabulary, _)) => return Ok(vocabulary),
+        Some(LargeVocabulary::Made(vocabulary)) => return Ok(vocabulary),
         Some(LargeVocabulary::Map(builder)) => builder,
         _ => file.part::<VocabularyMap>(raw, "$.model.vocab")?.0,
     };
     let vocabulary = builder.build();
-    vocabulary.map_err(|fault| file.invalid("$.model.vocab", "every token and every id once", found(&fault)))
+    vocabulary.map_err(|fault| file.invalid("$.model.vocab", "every token and every id once", fault.found()))
 }
 
 fn bpe<'a>(file: &JsonFile<'a>, raw: &'a RawValue, large: Large) -> Result<Model, TokenizerError> {
@@ -101,20 +100,22 @@ fn bpe<'a>(file: &JsonFile<'a>, raw: &'a RawValue, large: Large) -> Result<Model
     if let Some(dropout) = fields.dropout.filter(|&dropout| dropout != 0.0) {
         return Err(file.invalid("$.model.dropout", "no dropout, which makes ids random", dropout.to_string()));
     }
-    let merges = match large.merges {
-        Some(merges) => merges,
-        None => file.part::<Merges>(fields.merges, "$.model.merges")?.0,
-    };
-    let (vocabulary, tokens) = match large.vocabulary {
-        Some(LargeVocabulary::Made(vocabulary, tokens)) => (vocabulary, Some(tokens)),
-        other => (vocabulary(file, fields.vocab, other)?, None),
+    let continuing_subword_prefix = fields.continuing_subword_prefix.unwrap_or_default();
+    let (merges, table) = match large.merges {
+        // The file is read again, in the other way.
+        Some(LargeMerges::Table(_)) if !continuing_subword_prefix.is_empty() => {
+            return Err(file.invalid("$.model.continuing_subword_prefix", "none", continuing_subword_prefix));
+        }
+        Some(LargeMerges::Table(table)) => (MergeList::default(), Some(table)),
+        Some(LargeMerges::List(merges)) => (merges, None),
+        None => (file.part::<Merges>(fields.merges, "$.model.merges")?.0, None),
     };
     let parts = BpeParts {
-        vocabulary,
-        tokens,
+        vocabulary: vocabulary(file, fields.vocab, large.vocabulary)?,
         merges,
+        table,
         unk_token: fields.unk_token,
-        continuing_subword_prefix: fields.continuing_subword_prefix.unwrap_or_default(),
+        continuing_subword_prefix,
         end_of_word_suffix: fields.end_of_word_suffix.unwrap_or_default(),
         fuse_unk: fields.fuse_unk.unwrap_or(false),
         byte_fallback: fields.byte_fallback.unwrap_or(false),
@@ -135,7 +136,7 @@ fn unigram<'a>(file: &JsonFile<'a>, raw: &'a RawValue, large: Large) -> Result<M
     };
     // As in the reference, where a piece is listed again, the last place counts.
     let built = pieces.build_with_trie();
-    let (vocabulary, trie) = built.map_err(|fault| file.invalid("$.model.vocab", "pieces", found(&fault)))?;
+    let (vocabulary, trie) = built.map_err(|fault| file.invalid("$.model.vocab", "pieces", fault.found()))?;
     let UnigramFields { unk_id, byte_fallback, .. } = fields;
     let parts = UnigramParts { vocabulary, trie, scores, unk_id, byte_fallback };
     Unigram::new(parts).map(Model::Unigram).map_err(|fault| match fault {
@@ -166,19 +167,7 @@ fn wordpiece<'a>(file: &JsonFile<'a>, raw: &'a RawValue, large: Large) -> Result
             file.invalid("$.model.unk_token", "a token of the vocabulary", found)
         }
         WordPieceFault::Vocabulary(fault) => {
-            file.invalid("$.model.vocab", "every token and every id once", found(&fault))
+            file.invalid("$.model.vocab", "every token and every id once", fault.found())
         }
     })
-}
-
-fn found(fault: &VocabularyFault) -> String {
-    match fault {
-        VocabularyFault::TooLarge => "4 GiB of tokens or more".to_owned(),
-        VocabularyFault::NotUtf8 => "a token that is not UTF-8".to_owned(),
-        VocabularyFault::DuplicateToken(token) => format!("{token:?} twice"),
-        VocabularyFault::Collides(token) => format!("many tokens with the hash of {token:?}"),
-        VocabularyFault::DuplicateId { id, tokens } => {
-            format!("id {id} for both {:?} and {:?}", tokens.0, tokens.1)
-        }
-    }
 }

@@ -10,6 +10,17 @@ pub(crate) struct MergeList {
     ends: Vec<(usize, usize)>,
 }
 
+/// Where a line has its space, if it has one and no more.
+#[inline]
+pub(crate) fn only_space(line: &[u8]) -> Option<usize> {
+    let (mut spaces, mut middle) = (0, 0);
+    for (at, &byte) in line.iter().enumerate() {
+        spaces += u32::from(byte == b' ');
+        middle = if byte == b' ' { at } else { middle };
+    }
+    (spaces == 1).then_some(middle)
+}
+
 impl MergeList {
     pub(crate) fn push(&mut self, left: &str, right: &str) {
         self.text.extend_from_slice(left.as_bytes());
@@ -40,16 +51,12 @@ impl MergeList {
     /// Ends a merge written as `left right` from `start` of the text on. False, with nothing added, where that isn't two
     /// tokens with one space between.
     pub(crate) fn finish_line(&mut self, start: usize) -> bool {
-        let (mut spaces, mut middle) = (0, start);
-        for (&byte, at) in self.text[start..].iter().zip(start..) {
-            spaces += u32::from(byte == b' ');
-            middle = if byte == b' ' { at } else { middle };
+        let middle = only_space(&self.text[start..]);
+        match middle {
+            Some(middle) => self.finish(start + middle),
+            None => self.text.truncate(start),
         }
-        match spaces {
-            1 => self.finish(middle),
-            _ => self.text.truncate(start),
-        }
-        spaces == 1
+        middle.is_some()
     }
 
     pub(crate) fn len(&self) -> usize {

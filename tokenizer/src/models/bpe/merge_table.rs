@@ -2,11 +2,13 @@
 
 use std::collections::HashMap;
 
+use super::BpeFault;
 use crate::TokenizerError;
 use crate::both::both;
 use crate::compiled::{Reader, Writer};
-use crate::large_table::{LargeTable, MOST_PROBES};
+use crate::large_table::LargeTable;
 use crate::numbers::Numbers;
+use crate::probes::{MOST_PROBES, probes};
 
 /// The rank of a pair that doesn't merge. Later than any merge.
 pub(super) const NEVER: u32 = u32::MAX;
@@ -44,7 +46,7 @@ pub(crate) struct MergeTable {
 }
 
 /// Takes merges in their order.
-pub(super) struct MergeTableBuilder {
+struct MergeTableBuilder {
     slots: LargeTable<u64>,
     filter: Vec<u64>,
     large: HashMap<(u32, u32), u32>,
@@ -54,7 +56,7 @@ pub(super) struct MergeTableBuilder {
 }
 
 /// The ids of the tokens of a merge, and of what they become.
-pub(super) type Merge = (u32, u32, u32);
+pub(crate) type Merge = (u32, u32, u32);
 
 /// So many merges are worth a second thread.
 pub(super) const MANY_MERGES: usize = 1 << 14;
@@ -72,10 +74,9 @@ struct Half<'a> {
 }
 
 impl Half<'_> {
-    /// Takes the merges that belong here, the first of all of which has this rank; gives the places of those among them that don't fit.
-    fn take(&mut self, merges: &[Merge], rank: usize) -> Vec<usize> {
+    /// Takes the merges that belong here, the first of which has this rank; adds the ranks of those that don't fit.
+    fn take(&mut self, merges: &[Merge], rank: usize, later: &mut Vec<usize>) {
         let (mask, filter_mask) = (self.slots.len() - 1, self.filter.len() - 1);
-        let mut later = Vec::new();
         for (merges, start) in merges.chunks(ADDED_TOGETHER).zip((0..).step_by(ADDED_TOGETHER)) {
             let (mut ours, mut count) = ([(0, 0); ADDED_TOGETHER], 0);
             for (&(left, right, _), at) in merges.iter().zip(start..) {
@@ -89,21 +90,20 @@ impl Half<'_> {
             std::hint::black_box(slots.fold(0, |all, slot| all | slot));
             for &(hash, at) in &ours[..count] {
                 let (left, right, _) = merges[at - start];
-                let rank = (rank + at) as u32;
-                if (left | right) >= LIMIT || rank >= LARGE {
-                    later.push(at);
+                let rank = rank + at;
+                if (left | right) >= LIMIT || rank >= LARGE as usize {
+                    later.push(rank);
                     continue;
                 }
                 self.filter[(hash >> self.shifts.1) as usize & filter_mask] |= MergeTable::bits(hash);
                 let pair = MergeTable::pair(left, right);
                 let slots = &mut self.slots[(hash >> self.shifts.0) as usize & mask..];
                 match slots.iter_mut().take(MOST_PROBES).find(|slot| **slot == 0 || **slot >> BITS == pair) {
-                    Some(slot) => *slot = pair << BITS | u64::from(rank),
-                    None => later.push(at),
+                    Some(slot) => *slot = pair << BITS | rank as u64,
+                    None => later.push(rank),
                 }
             }
         }
-        later
     }
 }
 
@@ -116,7 +116,7 @@ fn shift(places: usize) -> u32 {
 }
 
 impl MergeTableBuilder {
-    pub(super) fn with_capacity(merges: usize) -> Self {
+    fn with_capacity(merges: usize) -> Self {
         let size = (merges + merges / 4 + 1).next_power_of_two().max(2);
         let words = (merges * FILTER_BITS / 64).next_power_of_two().clamp(2, MOST_FILTER_WORDS);
         MergeTableBuilder {
@@ -128,24 +128,32 @@ impl MergeTableBuilder {
         }
     }
 
-    /// Adds the next merges of the list, for which the caller has made room. The table is the same however many threads there are.
-    pub(super) fn extend(&mut self, merges: &[Merge]) {
-        if merges.len() < MANY_MERGES {
-            return merges.iter().for_each(|&merge| self.push(merge));
+    /// Adds all merges, first those of the first list, for which the caller has made room. The table is the same however many threads there are.
+    fn extend(&mut self, merges: &[Vec<Merge>; 2]) {
+        let [before, after] = merges;
+        if before.len() + after.len() < MANY_MERGES {
+            return merges.iter().flatten().for_each(|&merge| self.push(merge));
         }
-        let rank = self.ids.len();
-        merges.iter().for_each(|&(.., id)| self.push_id(id));
+        merges.iter().flatten().for_each(|&(.., id)| self.push_id(id));
         let shifts = (shift(self.slots.len()), shift(self.filter.len()));
         let middles = (self.slots.len() / 2, self.filter.len() / 2);
         let (slots, filters) = (self.slots.split_at_mut(middles.0), self.filter.split_at_mut(middles.1));
+        let take = |half: &mut Half| {
+            let mut later = Vec::new();
+            half.take(before, 0, &mut later);
+            half.take(after, before.len(), &mut later);
+            later
+        };
         let mut first = Half { number: 0, slots: slots.0, filter: filters.0, shifts };
         let mut second = Half { number: 1, slots: slots.1, filter: filters.1, shifts };
-        let (mut later, others) = both(|| first.take(merges, rank), || second.take(merges, rank));
+        let (mut later, others) = both(|| take(&mut first), || take(&mut second));
         later.extend(others);
         later.sort_unstable();
-        for at in later {
-            let (left, right, _) = merges[at];
-            self.insert(left, right, (rank + at) as u32);
+        for rank in later {
+            let merge = before.get(rank).or_else(|| after.get(rank - before.len()));
+            if let Some(&(left, right, _)) = merge {
+                self.insert(left, right, rank as u32);
+            }
         }
     }
 
@@ -173,9 +181,7 @@ impl MergeTableBuilder {
         }
         if (left | right) < LIMIT {
             let pair = MergeTable::pair(left, right);
-            let mask = self.slots.len() - 1;
-            let first = (hash >> shift(self.slots.len())) as usize;
-            let mut places = (first..first + MOST_PROBES).map(|at| at & mask);
+            let mut places = probes((hash >> shift(self.slots.len())) as usize, self.slots.len());
             match places.find(|&at| self.slots[at] == 0 || self.slots[at] >> BITS == pair) {
                 Some(at) => self.slots[at] = pair << BITS | u64::from(rank.min(LARGE)),
                 None => _ = self.large.insert((left, right), rank),
@@ -183,7 +189,7 @@ impl MergeTableBuilder {
         }
     }
 
-    pub(super) fn build(self) -> MergeTable {
+    fn build(self) -> MergeTable {
         MergeTable {
             shift: shift(self.slots.len()),
             slots: self.slots.into(),
@@ -197,6 +203,17 @@ impl MergeTableBuilder {
 }
 
 impl MergeTable {
+    /// The table of all these merges, those of the first list before those of the second.
+    pub(crate) fn new(merges: &[Vec<Merge>; 2]) -> Result<Self, BpeFault> {
+        let count = merges[0].len().saturating_add(merges[1].len());
+        if u32::try_from(count).is_err() {
+            return Err(BpeFault::TooMany);
+        }
+        let mut builder = MergeTableBuilder::with_capacity(count);
+        builder.extend(merges);
+        Ok(builder.build())
+    }
+
     pub(super) fn write(&self, writer: &mut Writer) {
         writer.numbers("slots", &self.slots);
         writer.numbers("filter", &self.filter);
@@ -272,10 +289,9 @@ impl MergeTable {
     #[cold]
     fn rank_from(&self, first: usize, left: u32, right: u32) -> u32 {
         let slots = &*self.slots;
-        let mask = slots.len() - 1;
         let pair = Self::pair(left, right);
-        for at in first..first + MOST_PROBES {
-            match slots[at & mask] {
+        for at in probes(first, slots.len()) {
+            match slots[at] {
                 0 => return NEVER,
                 slot if slot >> BITS == pair => match slot as u32 % LIMIT {
                     LARGE => return self.large_rank(left, right),
@@ -302,6 +318,12 @@ impl MergeTable {
     }
 }
 
+/// Where among so many slots a merge is looked for first.
+#[cfg(test)]
+pub(crate) fn place_of_pair(left: u32, right: u32, slots: usize) -> usize {
+    (MergeTable::hash(left, right) >> shift(slots)) as usize
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -310,7 +332,9 @@ mod tests {
     fn tables_of_any_size_have_a_free_place() {
         for merges in (0..100).chain([MANY_MERGES as u32 - 1, MANY_MERGES as u32, 100_000]) {
             let mut table = MergeTableBuilder::with_capacity(merges as usize);
-            table.extend(&(0..merges).map(|rank| (rank, rank, rank)).collect::<Vec<_>>());
+            let mut all: Vec<Merge> = (0..merges).map(|rank| (rank, rank, rank)).collect();
+            let others = all.split_off(merges as usize / 3);
+            table.extend(&[all, others]);
             let table = table.build();
             assert!(table.slots.contains(&0), "{merges}");
             assert!((0..merges).all(|rank| table.rank(rank, rank) == rank), "{merges}");
@@ -332,7 +356,7 @@ mod tests {
             let absent = collide.pop().expect("a merge");
             // The first and the last come again.
             collide.extend([collide[0], collide[merges - 3]]);
-            table.extend(&collide);
+            table.extend(&[collide[..merges / 2].to_vec(), collide[merges / 2..].to_vec()]);
             let table = table.build();
             assert_eq!(table.slots.iter().filter(|&&slot| slot != 0).count(), MOST_PROBES + homes as usize - 1);
             for (&(left, right, id), rank) in
@@ -358,7 +382,7 @@ mod tests {
             let (left, right) = pair(rank % (LIMIT - 10));
             (left, right, rank ^ 1)
         };
-        table.extend(&(0..MERGES).map(merge).collect::<Vec<_>>());
+        table.extend(&[(0..MERGES).map(merge).collect(), Vec::new()]);
         let table = table.build();
         for rank in 0..MERGES {
             let (left, right) = pair(rank % (LIMIT - 10));

@@ -13,12 +13,16 @@ mod short_word;
 mod windows;
 
 pub(crate) use byte_merges::ByteMerges;
-pub(crate) use merge_list::MergeList;
-use merge_table::{MergeTable, MergeTableBuilder};
+pub(crate) use merge_list::{MergeList, only_space};
+pub(crate) use merge_table::MergeTable;
+#[cfg(test)]
+pub(crate) use merge_table::place_of_pair;
 pub(crate) use merging::Scratch;
 use merging::Symbol;
-pub(crate) use resolve::ShortTokens;
+#[cfg(test)]
+pub(crate) use resolve::place_of_token;
 use resolve::resolve;
+pub(crate) use resolve::{Resolver, ShortTokens};
 use serde::{Deserialize, Serialize};
 
 use super::TokenSink;
@@ -31,9 +35,9 @@ use crate::compiled::{Reader, Writer};
 #[derive(Debug)]
 pub(crate) struct BpeParts {
     pub(crate) vocabulary: Vocabulary,
-    /// Of the vocabulary; they are made where they aren't given.
-    pub(crate) tokens: Option<ShortTokens>,
     pub(crate) merges: MergeList,
+    /// Of the merges; it is made where it isn't given.
+    pub(crate) table: Option<MergeTable>,
     pub(crate) unk_token: Option<String>,
     pub(crate) continuing_subword_prefix: String,
     pub(crate) end_of_word_suffix: String,
@@ -109,9 +113,11 @@ impl Bpe {
     pub(crate) fn new(parts: BpeParts) -> Result<Self, BpeFault> {
         let vocabulary = parts.vocabulary;
         let prefix_len = parts.continuing_subword_prefix.len();
-        let tokens = parts.tokens.unwrap_or_else(|| ShortTokens::new(&vocabulary));
-        let mut merges = MergeTableBuilder::with_capacity(parts.merges.len());
-        merges.extend(&resolve(&parts.merges, &vocabulary, &tokens, prefix_len)?);
+        let made = || {
+            let tokens = ShortTokens::new(vocabulary.texts());
+            resolve(&parts.merges, &vocabulary, &tokens, prefix_len).and_then(|merges| MergeTable::new(&merges))
+        };
+        let table = parts.table.map_or_else(made, Ok)?;
         let settings = Settings {
             unk_token: parts.unk_token,
             continuing_subword_prefix: parts.continuing_subword_prefix,
@@ -120,7 +126,7 @@ impl Bpe {
             byte_fallback: parts.byte_fallback,
             ignore_merges: parts.ignore_merges,
         };
-        Ok(Self::with_settings(vocabulary, merges.build(), settings))
+        Ok(Self::with_settings(vocabulary, table, settings))
     }
 
     fn with_settings(vocabulary: Vocabulary, merges: MergeTable, settings: Settings) -> Self {
@@ -328,7 +334,7 @@ mod tests {
         }
         BpeParts {
             vocabulary: builder.build().expect("tokens that differ"),
-            tokens: None,
+            table: None,
             merges: list,
             unk_token: None,
             continuing_subword_prefix: String::new(),

@@ -112,13 +112,10 @@ impl Windows {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::merge_table::MergeTableBuilder;
     use super::*;
 
     fn table(merges: &[(u32, u32, u32)]) -> MergeTable {
-        let mut table = MergeTableBuilder::with_capacity(merges.len());
-        table.extend(merges);
-        table.build()
+        MergeTable::new(&[merges.to_vec(), Vec::new()]).expect("few merges")
     }
 
     fn merged(windows: &mut Windows, merges: &MergeTable, word: &[u32]) -> Vec<Token> {
