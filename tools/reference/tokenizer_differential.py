@@ -1,5 +1,5 @@
-"""Compares every token of loquat with those of the reference, Hugging Face's `tokenizers`, on real vocabularies, whole corpora and
-random Unicode.
+"""Compares every token of loquat with those of the reference, Hugging Face's `tokenizers`, on real vocabularies, whole corpora,
+random Unicode and tokens joined to long words.
 
     pip install "tokenizers==0.23.3" "sentencepiece==0.2.3" "transformers==5.23.0" "protobuf" "django==5.2.19"
     python3 tools/reference/tokenizer_differential.py [--megabytes 4] [--only NAME …] [NAME=FILE …]
@@ -54,6 +54,16 @@ def random_lines(count, rng, added):
                 low, high = rng.choice(RANGES)
                 line.append(chr(rng.randint(low, high)))
         yield "".join(line)
+
+
+def joined_lines(count, rng, reference):
+    """Tokens, the longer ones as often as all others, one behind the other: words that begin with a whole token and go on."""
+    ids = range(reference.get_vocab_size(with_added_tokens=False))
+    tokens = sorted({reference.decode([id]).removeprefix("##").strip() for id in ids}, key=len)
+    longer = tokens[-len(tokens) // 8:]
+    for _ in range(count):
+        words = ("".join(rng.choice(longer if rng.random() < 0.5 else tokens) for _ in range(rng.randint(1, 5))) for _ in range(rng.randint(1, 8)))
+        yield " ".join(words)
 
 
 def corpus(path, limit):
@@ -151,7 +161,7 @@ def arguments(description):
     parser.add_argument("--only", nargs="*", help="these vocabularies, by the beginning of their names")
     parser.add_argument("--corpora", nargs="*", choices=CORPORA, default=CORPORA)
     parser.add_argument("--megabytes", type=float, default=4)
-    parser.add_argument("--random", type=int, default=20_000, help="lines of random Unicode")
+    parser.add_argument("--random", type=int, default=20_000, help="lines of random Unicode, and as many of tokens one behind the other")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--example", type=pathlib.Path, help="the built example encode_documents, if it is there already")
     return parser.parse_args()
@@ -175,14 +185,15 @@ def main():
     for more in options.more:
         name, _, path = more.partition("=")
         chosen.append((name, "", lambda _, path=path: of_json(pathlib.Path(path))))
-    print(f"tokenizers {tokenizers.__version__}; {options.megabytes} MB at most of each of {', '.join(lines_of)}, and {options.random} lines of "
-          "random Unicode\n\n| vocabulary | algorithm | lines | bytes | tokens | differences |\n| --- | --- | --- | --- | --- | --- |", flush=True)
+    print(f"tokenizers {tokenizers.__version__}; {options.megabytes} MB at most of each of {', '.join(lines_of)}, and {options.random} lines each of "
+          "random Unicode and of tokens one behind the other\n\n| vocabulary | algorithm | lines | bytes | tokens | differences |\n| --- | --- | --- | --- | --- | --- |", flush=True)
     all_differences = 0
     for name, algorithm, make in chosen:
         path, reference = make(folder)
         added = [token.content for token in reference.get_added_tokens_decoder().values()]
         rng = random.Random(options.seed)
-        texts = [*lines_of.items(), ("random Unicode", list(random_lines(options.random, rng, added)))]
+        made = {"random Unicode": random_lines(options.random, rng, added), "joined tokens": joined_lines(options.random, rng, reference)}
+        texts = [*lines_of.items(), *((label, list(lines)) for label, lines in made.items())]
         rows = [compare(program, name, label, lines, path, reference) for label, lines in texts]
         lines, size, count, differences = map(sum, zip(*rows))
         print(f"| {name} | {algorithm} | {lines} | {size} | {count} | {differences} |", flush=True)
