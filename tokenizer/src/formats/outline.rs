@@ -620,6 +620,19 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// A file with some of its characters of ASCII changed.
+#[cfg(test)]
+pub(super) fn spoilt(file: String, changes: Vec<(proptest::sample::Index, String)>) -> Vec<u8> {
+    let mut bytes = file.into_bytes();
+    for (at, change) in changes {
+        let at = at.index(bytes.len());
+        if bytes[at].is_ascii() {
+            bytes[at] = change.as_bytes()[0];
+        }
+    }
+    bytes
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
@@ -722,14 +735,7 @@ mod tests {
             file in files(),
             changes in prop::collection::vec((any::<prop::sample::Index>(), "[\\[\\]{},:\"\\\\ 0-9a-z.\n\t-]"), 1..4),
         ) {
-            let mut bytes = file.into_bytes();
-            for (at, change) in changes {
-                let at = at.index(bytes.len());
-                match bytes[at].is_ascii() {
-                    true => bytes[at] = change.as_bytes()[0],
-                    false => continue,
-                }
-            }
+            let bytes = spoilt(file, changes);
             if let Some(read) = by_outline(&bytes, MANY) {
                 prop_assert_eq!(Some(read), by_serde_json(&bytes), "{}", String::from_utf8_lossy(&bytes));
             }

@@ -90,6 +90,7 @@ fn assemble(file: &JsonFile, large: Large, side_files: &SideFiles) -> Result<Tok
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::outline::spoilt;
     use super::*;
 
     /// The compiled form of what both ways read: by outline, with all lists in halves, and by `serde_json`.
@@ -168,13 +169,7 @@ mod tests {
             file in files(),
             changes in prop::collection::vec((any::<prop::sample::Index>(), "[\\[\\]{},:\"\\\\ 0-9a-c\n-]"), 1..3),
         ) {
-            let mut bytes = file.into_bytes();
-            for (at, change) in changes {
-                let at = at.index(bytes.len());
-                if bytes[at].is_ascii() {
-                    bytes[at] = change.as_bytes()[0];
-                }
-            }
+            let bytes = spoilt(file, changes);
             let [by_outline, by_serde_json] = both_ways(&bytes);
             prop_assert!(by_outline.is_none() || by_outline == by_serde_json, "{}", String::from_utf8_lossy(&bytes));
         }

@@ -395,7 +395,7 @@ impl Vocabulary {
     /// The id of an entry that this vocabulary gave.
     #[inline]
     pub(crate) fn id_of(&self, entry: u32) -> u32 {
-        self.entries.get(entry as usize).map_or(0, |&[_, id]| id)
+        self.texts().id(entry)
     }
 
     /// The entry with exactly this text, whose hash the caller has.
