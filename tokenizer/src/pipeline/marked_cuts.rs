@@ -1,5 +1,6 @@
 //! Where texts whose spaces are marks are cut: before spaces, and between two characters of ASCII that no token has side by side.
 
+use super::byte_pairs::BytePairs;
 use super::cuts::Neighbours;
 use super::reaches::Reaches;
 use crate::pre_tokenizers::window::{BYTES, positions};
@@ -7,34 +8,21 @@ use crate::pre_tokenizers::window::{BYTES, positions};
 /// Between which bytes there is a cut.
 #[derive(Debug)]
 pub(super) struct MarkedCuts {
-    /// A bit for each two bytes, the first above the second.
-    pairs: Box<[u64; PAIRS]>,
+    pairs: BytePairs,
 }
-
-const PAIRS: usize = (1 << 16) / 64;
 
 impl MarkedCuts {
     /// Before spaces alone, where there are no neighbours to go by.
     pub(super) fn new(neighbours: Option<&Neighbours>) -> Self {
-        let mut cuts = MarkedCuts { pairs: Box::new([0; PAIRS]) };
+        let mut pairs = BytePairs::new();
         for first in (0..=u8::MAX).filter(|&first| first != b' ') {
-            cuts.add(first, b' ');
+            pairs.add(first, b' ');
             if let Some(neighbours) = neighbours.filter(|_| first.is_ascii()) {
                 let apart = (0..0x80).filter(|&second| second != b' ' && !neighbours.are(first, second));
-                apart.for_each(|second| cuts.add(first, second));
+                apart.for_each(|second| pairs.add(first, second));
             }
         }
-        cuts
-    }
-
-    fn add(&mut self, first: u8, second: u8) {
-        let place = usize::from(first) << 8 | usize::from(second);
-        self.pairs[place / 64] |= 1 << (place % 64);
-    }
-
-    #[inline]
-    fn is_between(&self, first: u8, second: u8) -> bool {
-        self.pairs[usize::from(first) << 2 | usize::from(second) >> 6] >> (second & 63) & 1 == 1
+        MarkedCuts { pairs }
     }
 
     /// The positions from 1 on of the window at `at` before which there is a cut. The end of the text counts as one; in the window, spaces
@@ -52,7 +40,7 @@ impl MarkedCuts {
         let mut cuts = before_spaces;
         while others != 0 {
             let place = others.trailing_zeros() as usize;
-            let is_cut = self.is_between(window[(place + BYTES - 1) % BYTES], window[place]);
+            let is_cut = self.pairs.has(window[(place + BYTES - 1) % BYTES], window[place]);
             cuts |= u64::from(is_cut) << place;
             others &= others - 1;
         }
@@ -86,7 +74,7 @@ impl MarkedCuts {
     pub(super) fn after(&self, text: &[u8], mut at: usize, reaches: &Reaches) -> usize {
         while let Some(&[first, second]) = text.get(at..).and_then(<[u8]>::first_chunk) {
             at += 1;
-            if self.is_between(first, second) {
+            if self.pairs.has(first, second) {
                 match reaches.over(text, at) {
                     Some(end) => at = end,
                     None => return at,

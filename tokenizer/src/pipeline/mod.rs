@@ -3,6 +3,7 @@
 mod bert;
 mod byte_cuts;
 mod byte_level;
+mod byte_pairs;
 mod chunks;
 mod cuts;
 mod marked_bpe;

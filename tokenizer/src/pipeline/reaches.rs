@@ -1,5 +1,6 @@
 //! Where tokens reach over spaces, so that what is before and behind them can't be merged by itself.
 
+use super::byte_pairs::BytePairs;
 use crate::TokenizerError;
 use crate::compiled::{Reader, Writer};
 use crate::models::Vocabulary;
@@ -13,8 +14,8 @@ const BYTES: usize = 1 << 8;
 /// The bytes before and behind the spaces that are within tokens.
 #[derive(Debug)]
 pub(super) struct Reaches {
-    /// A bit for each two bytes. Empty where no token reaches.
-    pairs: Vec<u64>,
+    /// `None` where no token reaches.
+    pairs: Option<BytePairs>,
     /// Which bytes are before such spaces.
     before: [bool; BYTES],
 }
@@ -22,7 +23,7 @@ pub(super) struct Reaches {
 impl Reaches {
     /// `mark` is what tokens have for a space.
     pub(super) fn of_tokens(vocabulary: &Vocabulary, mark: char) -> Self {
-        let mut reaches = Reaches { pairs: Vec::new(), before: [false; BYTES] };
+        let mut reaches = Reaches { pairs: None, before: [false; BYTES] };
         for token in vocabulary.entries().map(|entry| vocabulary.text_of(entry)) {
             let mut rest = token.trim_start_matches(mark);
             while let Some((before, behind)) = rest.split_once(mark) {
@@ -38,33 +39,31 @@ impl Reaches {
     }
 
     fn add(&mut self, before: u8, behind: u8) {
-        self.pairs.resize(BYTES * BYTES / 64, 0);
-        let place = usize::from(before) << 8 | usize::from(behind);
-        self.pairs[place / 64] |= 1 << (place % 64);
+        self.pairs.get_or_insert_with(BytePairs::new).add(before, behind);
         self.before[usize::from(before)] = true;
     }
 
     pub(super) fn write(&self, writer: &mut Writer) {
-        if !self.pairs.is_empty() {
-            writer.numbers("reaches", &self.pairs);
+        if let Some(pairs) = &self.pairs {
+            writer.numbers("reaches", pairs.words());
         }
     }
 
     /// Files in which no token reaches don't have it.
     pub(super) fn read(reader: &Reader) -> Result<Self, TokenizerError> {
         if !reader.has("reaches") {
-            return Ok(Reaches { pairs: Vec::new(), before: [false; BYTES] });
+            return Ok(Reaches { pairs: None, before: [false; BYTES] });
         }
-        let pairs: Numbers<u64> = reader.exactly("reaches", BYTES * BYTES / 64)?;
+        let pairs: Numbers<u64> = reader.exactly("reaches", BytePairs::WORDS)?;
         let row = |before: usize| &pairs[before * BYTES / 64..(before + 1) * BYTES / 64];
         let before = std::array::from_fn(|before| row(before).iter().any(|&bits| bits != 0));
-        Ok(Reaches { pairs: pairs.to_vec(), before })
+        Ok(Reaches { pairs: Some(BytePairs::of_words(&pairs)), before })
     }
 
     /// Whether no token reaches over any.
     #[inline]
     pub(super) fn is_empty(&self) -> bool {
-        self.pairs.is_empty()
+        self.pairs.is_none()
     }
 
     /// Which bytes may be before spaces that a token reaches over.
@@ -79,8 +78,8 @@ impl Reaches {
             return None;
         }
         let end = at + bytes[at..].iter().take_while(|&&byte| byte == b' ').count();
-        let place = usize::from(before) << 8 | usize::from(*bytes.get(end).unwrap_or(&NOTHING));
-        (end > at && self.pairs[place / 64] >> (place % 64) & 1 == 1).then_some(end)
+        let behind = *bytes.get(end).unwrap_or(&NOTHING);
+        (end > at && self.pairs.as_ref()?.has(before, behind)).then_some(end)
     }
 }
 
